@@ -1,0 +1,226 @@
+"""The records that `gatewayctl` shows (TypedDict: the JSON is the type), and Life, the diary of one
+supervised part.
+
+Nothing here is ever read by the logic. Each part builds its own record; `site` puts name and Life around it.
+Times are RFC 3339 UTC; what ends in _s is seconds, _ms milliseconds, _bytes bytes.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal, TypedDict
+
+
+class Errors(TypedDict):
+    """What went wrong on one line.
+
+    The last three are the driver's own counters; None where it does not count.
+    """
+
+    timeout: int
+    crc: int
+    short: int
+    late: int
+    foreign: int
+    echo: int
+    exceptions: int
+    overrun: int | None
+    framing: int | None
+    parity: int | None
+
+
+class Latency(TypedDict):
+    p50: float
+    p99: float
+
+
+class UnitStatus(TypedDict):
+    """One Modbus unit of a port.
+
+    `latency_ms` is from the request's last byte to the answer's last; None before any.
+    """
+
+    state: Literal["ok", "silent"]
+    requests: int
+    answers: int
+    timeouts: int
+    late: int
+    latency_ms: Latency | None
+
+
+class Keepalive(TypedDict):
+    """What getsockopt gives back, not what was asked for."""
+
+    idle_s: int
+    interval_s: int
+    count: int
+    user_timeout_ms: int
+
+
+class PeerStatus(TypedDict):
+    """One connection. What the kernel does not tell is None."""
+
+    address: str
+    since: str
+    rx_bytes: int
+    tx_bytes: int
+    requests: int
+    silent_s: float
+    rtt_ms: float | None
+    rto_ms: float | None
+    retransmits: int | None
+    unacked_bytes: int | None
+    keepalive: Keepalive
+
+
+class BufferStatus(TypedDict):
+    records: int
+    bytes: int
+    oldest_age_s: float | None
+    dropped: int
+    capacity_bytes: int
+    durability: str
+
+
+class Death(TypedDict):
+    at: str
+    reason: str
+    detected_after_s: float | None
+
+
+class LifeStatus(TypedDict):
+    """What supervision knows of every part."""
+
+    state: str
+    since: str
+    reason: str
+    next_try_s: float | None
+    attempts: int
+    reconnects: int
+    deaths: int
+    last_death: Death | None
+
+
+class PartStatus(TypedDict, total=False):
+    """What a part adds to its life's record. A port, a link and a device each fill their own half of it."""
+
+    # ports
+    mode: str
+    role: str | None  # None where a mode has no roles
+    tty: str
+    line: str
+    rx_bytes: int
+    tx_bytes: int
+    rx_frames: int
+    tx_frames: int
+    dropped_bytes: int
+    queue: int  # requests; of a raw port, bytes that its line has not taken yet
+    busy_pct: float | None
+    errors: "Errors | int"  # a device's are counted in one number
+    units: dict[str, UnitStatus]
+    # links
+    kind: str
+    direction: Literal["listen", "connect"]
+    port: str
+    ports: list[str]
+    devices: list[str]
+    endpoint: str
+    detect_within_s: float
+    peers: list[PeerStatus]
+    refused: int
+    buffer: BufferStatus
+    sent: int
+    confirmed: int
+    # devices
+    unit_id: int
+    present: str
+    last_good: str | None
+    polls: int
+    values: dict[str, object]
+
+
+class GatewayStatus(TypedDict):
+    name: str
+    version: str
+    pid: int
+    uptime_s: float
+    config: str
+    config_loaded_at: str
+    config_problems: list[str]
+    state: Literal["ok", "degraded"]
+
+
+class Record(TypedDict):
+    """The whole answer to `gatewayctl --json status`."""
+
+    gateway: GatewayStatus
+    ports: dict[str, dict[str, object]]
+    links: dict[str, dict[str, object]]
+    devices: dict[str, dict[str, object]]
+
+
+def timestamp(wall: float) -> str:
+    """`wall` (seconds since the epoch) as RFC 3339, UTC, milliseconds."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_AWAY = frozenset({"waiting", "connecting"})  # one state to whoever asks since when
+
+
+class Life:
+    """The diary of one supervised part: `supervise()` and the session write it, status reads it.
+
+    `trying` is the word for a session that is not up yet. `now` is the loop's clock, `wall` the time of day;
+    both in seconds.
+    """
+
+    def __init__(self, name: str, trying: str, now: Callable[[], float], wall: Callable[[], float]) -> None:
+        self.name, self.trying, self._now, self._wall = name, trying, now, wall
+        self.state, self.reason = "closed", ""
+        self._since = wall()
+        self._next_try: float | None = None
+        self.up_since: float | None = None  # loop time; None while it is not up
+        self.attempts = self.reconnects = self.deaths = 0
+        self._last_death: Death | None = None
+
+    def begin(self) -> None:
+        """Supervision starts, perhaps after one that was cancelled while the part was up."""
+        self.up_since = None
+        self.label(self.trying)
+
+    def up(self, reason: str = "", state: str = "up") -> None:
+        """Said by the session once the far end really answers: CONNACK, accepted, bound, opened."""
+        self.reconnects += self.deaths > 0
+        self.up_since = self._now()
+        self.label(state, reason)
+
+    def label(self, state: str, reason: str = "", next_try: float | None = None) -> None:
+        if state != self.state and not {state, self.state} <= _AWAY:
+            self._since = self._wall()
+        self.state, self.reason, self._next_try = state, reason, next_try
+
+    def died(self, reason: str, detected_after: float | None) -> float:
+        """It was up and is not any more. Returns for how long it was, in seconds."""
+        assert self.up_since is not None
+        lived = self._now() - self.up_since
+        self.up_since = None
+        self.deaths += 1
+        self.attempts = 0
+        self._last_death = {
+            "at": timestamp(self._wall()),
+            "reason": reason,
+            "detected_after_s": None if detected_after is None else round(detected_after, 3),
+        }
+        return lived
+
+    def status(self) -> LifeStatus:
+        wait = None if self._next_try is None else round(max(0.0, self._next_try - self._now()), 1)
+        return {
+            "state": self.state,
+            "since": timestamp(self._since),
+            "reason": self.reason,
+            "next_try_s": wait,
+            "attempts": self.attempts,
+            "reconnects": self.reconnects,
+            "deaths": self.deaths,
+            "last_death": self._last_death,
+        }
