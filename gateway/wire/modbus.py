@@ -1,0 +1,121 @@
+"""The Modbus PDU: which codes read and write, how long requests and answers are, what an exception looks
+like.
+
+A PDU is function code and data, without unit id, CRC or MBAP header; at most 253 bytes. Lengths are those of
+the MODBUS Application Protocol V1.1b3, chapter 6.
+"""
+
+from ..errors import BadRequest, Refused
+
+MAX_PDU = 253
+READS = frozenset((1, 2, 3, 4, 7, 11, 12, 17, 20, 24, 43))
+WRITES = frozenset((5, 6, 15, 16, 21, 22, 23))
+BROADCASTS = frozenset((5, 6, 15, 16, 21, 22))  # writes without an answer of their own
+EXCEPTION = 0x80
+UNKNOWN = -1  # a length that only silence tells
+MORE = 0  # a length that later bytes will tell
+
+_BIT_READS, _REGISTER_READS = (1, 2), (3, 4)
+_COUNTED = (12, 17, 20)  # answers whose second byte counts the rest
+_FIXED = {5: 5, 6: 5, 7: 2, 11: 5, 15: 5, 16: 5, 22: 7}
+_SAME_AS_REQUEST = (8, 21)
+_ECHOED = {5: 3, 6: 3, 15: 5, 16: 5, 22: 3}  # leading bytes that the answer repeats: address, quantity
+_REQUEST_LENGTHS = {5: 5, 6: 5, 7: 1, 11: 1, 12: 1, 17: 1, 22: 7, 24: 3}
+
+
+def reads(pdu: bytes) -> bool:
+    """Whether asking again changes nothing in the device. 43/13 may write: it carries CANopen."""
+    return pdu[0] in READS and (pdu[0] != 43 or pdu[1:2] == b"\x0e")
+
+
+def exception(function: int, code: int) -> bytes:
+    return bytes((function & 0x7F | EXCEPTION, code))
+
+
+def check_request(pdu: bytes) -> None:
+    """Raises Refused (01) for a function code that cannot be one, BadRequest (03) for a length that cannot
+    be.
+    """
+    function, size = pdu[0], len(pdu)
+    if not 0 < function < EXCEPTION:
+        raise Refused(f"function code {function} does not exist")
+    match function:
+        case 1 | 2:
+            good = size == 5 and 1 <= _word(pdu, 3) <= 2000
+        case 3 | 4:
+            good = size == 5 and 1 <= _word(pdu, 3) <= 125
+        case 15:
+            good = size > 6 and 1 <= _word(pdu, 3) <= 1968 and size == 6 + pdu[5] == 6 + _bytes(_word(pdu, 3))
+        case 16:
+            good = size > 6 and 1 <= _word(pdu, 3) <= 123 and size == 6 + pdu[5] == 6 + 2 * _word(pdu, 3)
+        case 20 | 21:
+            good = size > 2 and size == 2 + pdu[1]
+        case 23:
+            good = size > 10 and 1 <= _word(pdu, 3) <= 125 and size == 10 + pdu[9] == 10 + 2 * _word(pdu, 7)
+        case _:
+            good = size == _REQUEST_LENGTHS.get(function, size)
+    if not good:
+        raise BadRequest(f"a request of function {function} does not look like this")
+
+
+def expected_length(request: bytes) -> int:
+    """How long a good answer to `request` will be, as far as the request tells; else UNKNOWN."""
+    function = request[0]
+    if function in _BIT_READS:
+        return 2 + _bytes(_word(request, 3))
+    if function in _REGISTER_READS or function == 23:
+        return 2 + 2 * _word(request, 3)
+    if function in _SAME_AS_REQUEST:
+        return len(request)
+    return _FIXED.get(function, UNKNOWN)
+
+
+def answer_length(head: bytes | bytearray) -> int:
+    """How long the answer PDU that begins with `head` is, by its own words: a length, MORE or UNKNOWN."""
+    if not head:
+        return MORE
+    function = head[0]
+    if function & EXCEPTION:
+        return 2
+    if function in _FIXED:
+        return _FIXED[function]
+    if function in _BIT_READS or function in _REGISTER_READS or function == 23 or function in _COUNTED:
+        return 2 + head[1] if len(head) > 1 else MORE
+    if function == 24:
+        return 3 + _word(head, 1) if len(head) > 2 else MORE
+    if function == 43 and head[1:2] in (b"", b"\x0e"):
+        return _identification_length(head)
+    return UNKNOWN
+
+
+def answers(request: bytes, pdu: bytes | bytearray) -> bool:
+    """Whether `pdu` can be the answer to `request`: function, length, and what is repeated of the request."""
+    if pdu[0] & 0x7F != request[0]:
+        return False
+    if pdu[0] & EXCEPTION:
+        return len(pdu) == 2
+    size = len(pdu)
+    if expected_length(request) not in (UNKNOWN, size) or answer_length(pdu) not in (UNKNOWN, size):
+        return False
+    repeated = _ECHOED.get(request[0], 1)
+    return pdu[:repeated] == request[:repeated]
+
+
+def _identification_length(head: bytes | bytearray) -> int:
+    """Code 43/14 tells its length object by object: id, length, data."""
+    if len(head) < 7:
+        return MORE
+    end = 7
+    for _ in range(head[6]):
+        if len(head) < end + 2:
+            return MORE
+        end += 2 + head[end + 1]
+    return end if end <= MAX_PDU else UNKNOWN
+
+
+def _word(pdu: bytes | bytearray, at: int) -> int:
+    return pdu[at] << 8 | pdu[at + 1]
+
+
+def _bytes(bits: int) -> int:
+    return (bits + 7) // 8
