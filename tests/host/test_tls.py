@@ -1,0 +1,176 @@
+"""TLS towards a broker: what is wrong with files and certificates, in words."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from papers_kit import certificates
+
+from gateway.errors import LinkDown
+from gateway.host import tls
+from gateway.host.threads import in_thread
+
+pytestmark = pytest.mark.needs("openssl")
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("papers")
+    certificates(folder)
+    command = "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes128 -pass pass:x -out locked.key"
+    subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    (folder / "text.pem").write_text("this is not PEM")
+    (folder / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    return folder
+
+
+FILES = {  # ca, cert, key -> what is said, with the folder left out
+    ("nothing.pem", None, None): "cannot read nothing.pem: no such file or directory",
+    (".", None, None): "cannot read : is a directory",
+    ("text.pem", None, None): "text.pem holds no certificate in PEM format",
+    ("broken.pem", None, None): "broken.pem holds no certificate in PEM format",
+    (None, "nothing.pem", "client.key"): "cannot read nothing.pem: no such file or directory",
+    (None, "client.pem", "nothing.key"): "cannot read nothing.key: no such file or directory",
+    (None, "client.key", "client.key"): "client.key holds no certificate in PEM format",
+    (None, "client.pem", "client.pem"): "client.pem holds no private key in PEM format",
+    (None, "client.pem", None): "client.pem holds no private key in PEM format",
+    (None, "client.pem", "server.key"): "the key server.key does not belong to the certificate client.pem",
+    (None, "client.pem", "locked.key"): (
+        "locked.key is locked by a pass phrase that nobody is here to type: store the key without"
+    ),
+}
+
+
+@pytest.mark.parametrize("files", FILES)
+def test_what_is_wrong_with_a_file_is_told_with_its_name(
+    papers: Path, files: tuple[str | None, str | None, str | None]
+) -> None:
+    ca, cert, key = (None if name is None else papers / name for name in files)
+    with pytest.raises(LinkDown) as caught:
+        tls.context(ca, cert, key)
+    assert str(caught.value).replace(f"{papers}/", "").replace(str(papers), "") == FILES[files]
+    assert caught.value.wait_at_least == 60
+
+
+def test_a_broken_certificate_is_told_with_its_name(papers: Path) -> None:
+    with pytest.raises(LinkDown, match=r"^cannot use .*broken.pem with .*client.key: "):
+        tls.context(None, papers / "broken.pem", papers / "client.key")
+
+
+def test_old_versions_are_not_spoken_and_names_are_verified() -> None:
+    made = tls.context(None, None, None)
+    assert made.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert made.check_hostname
+    assert made.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_key_and_certificate_may_be_in_one_file(papers: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_text((papers / "client.pem").read_text() + (papers / "client.key").read_text())
+    assert isinstance(tls.context(papers / "ca.pem", both, None), tls.Context)
+
+
+@asynccontextmanager
+async def server(papers: Path, name: str) -> AsyncIterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(papers / f"{name}.pem", papers / f"{name}.key")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def shake(papers: Path, port: int, host: str = "localhost", ca: str = "ca.pem") -> None:
+    def work() -> None:
+        sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+        tls.handshake(tls.context(papers / ca, None, None), sock, host).close()
+
+    await in_thread(work, "handshake")
+
+
+async def test_a_good_certificate_is_accepted(papers: Path) -> None:
+    async with server(papers, "server") as port:
+        await shake(papers, port)
+        await shake(papers, port, host="127.0.0.1")
+
+
+CERTIFICATES = {  # server, host, ca -> the beginning of what is said
+    ("server", "localhost", "stranger.pem"): "the broker's certificate is not trusted: ",
+    ("stranger", "localhost", "ca.pem"): "the broker's certificate is not trusted: ",
+    ("other", "localhost", "ca.pem"): "the broker's certificate is for another name: ",
+    ("other", "127.0.0.1", "ca.pem"): "the broker's certificate is for another address: ",
+    (
+        "old",
+        "localhost",
+        "ca.pem",
+    ): "the broker's certificate has expired, or the clock of this gateway is wrong: ",
+}
+
+
+@pytest.mark.parametrize(("name", "host", "ca"), CERTIFICATES)
+async def test_a_bad_certificate_is_told_in_words(papers: Path, name: str, host: str, ca: str) -> None:
+    async with server(papers, name) as port:
+        with pytest.raises(LinkDown) as caught:
+            await shake(papers, port, host, ca)
+    assert str(caught.value).startswith(CERTIFICATES[name, host, ca])
+    assert caught.value.wait_at_least == 60
+
+
+ERRORS = {  # OpenSSL's reason -> ours
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the broker wants a client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the broker refused the TLS handshake: it may want a client certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "the broker does not know the authority of our client certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our client certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "our client certificate was revoked",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the broker speaks no TLS of version 1.2 or later",
+    "UNSUPPORTED_PROTOCOL": "the broker speaks no TLS of version 1.2 or later",
+    "TLSV1_ALERT_INTERNAL_ERROR": "the broker refused: tlsv1 alert internal error",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "TLS failed: decryption failed or bad record mac",
+}
+
+
+@pytest.mark.parametrize("reason", ERRORS)
+def test_an_error_of_tls_is_told_in_words(reason: str) -> None:
+    error = ssl.SSLError(1, f"[SSL: {reason}] ... (_ssl.c:1)")
+    error.reason = reason
+    assert str(tls.down(error)) == ERRORS[reason]
+
+
+OTHERS = {
+    b"HTTP/1.1 400 Bad Request\r\n\r\n": "what answers there does not speak TLS",
+    b"\x20\x02\x00\x05": "the broker closed the connection in the middle of TLS",  # CONNACK
+    b"": "the broker closed the connection in the middle of TLS",
+}
+
+
+@pytest.mark.parametrize("answer", OTHERS)
+async def test_what_is_no_tls_is_told_as_that(papers: Path, answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(5)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        with pytest.raises(LinkDown) as caught:
+            await shake(papers, listening.sockets[0].getsockname()[1])
+    assert str(caught.value) == OTHERS[answer]
+
+
+async def test_a_silent_far_end_is_given_up(papers: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def work() -> None:
+            sock = socket.create_connection(listening.getsockname(), timeout=0.1)
+            tls.handshake(tls.context(papers / "ca.pem", None, None), sock, "localhost")
+
+        with pytest.raises(LinkDown, match=r"^no answer to the TLS handshake$"):
+            await in_thread(work, "handshake")
