@@ -1,0 +1,58 @@
+"""What a bus needs of a framing, of a line and of its config.
+
+The seam between `_bus` and RTU, ASCII, ttys and tests.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Answer(Protocol):
+    """Collects bytes until they hold the answer to one request (`wire.rtu.Answer`)."""
+
+    foreign: int
+    echoed: bool
+
+    def feed(self, data: bytes, /) -> bytes | None: ...
+    def silence(self) -> bytes | None: ...
+    @property
+    def ends_by_silence(self) -> bool: ...
+    @property
+    def heard(self) -> int: ...
+    @property
+    def missing(self) -> int: ...
+    @property
+    def broken(self) -> bool: ...
+
+
+class Framing(Protocol):
+    """What a bus speaks: `wire.rtu`."""
+
+    def encode(self, unit: int, pdu: bytes, /) -> bytes: ...
+    def answer_to(self, unit: int, pdu: bytes, /) -> Answer: ...
+    def answer_size(self, pdu: bytes, /) -> int:
+        """Characters that a good answer takes at most."""
+
+
+class Wire(Protocol):
+    """What a bus needs of a line (`host.tty.Line`)."""
+
+    def offer(self, data: bytes, /) -> bool: ...
+    def poll(self) -> None: ...
+    def rest(self, seconds: float, /) -> None: ...
+    def discard_output(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Seconds, and how many."""
+
+    character: float
+    gap: float
+    response_timeout: float
+    request_timeout: float
+    turnaround_delay: float
+    late_answer_guard: float
+    retries: int
+    queue: int
+    broadcast: bool

@@ -1,0 +1,175 @@
+"""mode = "raw": bytes and frames from one read of the line. Frames are cut only while somebody wants them.
+
+Chunks go out in the reader's own callback, before anything else happens: a byte that came is on its way in
+less than 0.1 ms. A link that must not lose anything and is behind stops the reading, and so lets the line's
+flow control work.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from time import time
+from typing import Annotated, ClassVar, Literal, Never
+
+from pydantic import Field
+
+from ..contracts import Frame, Part, Stream, Traced
+from ..errors import LineDown
+from ..flow import Fan
+from ..host.tty import Line
+from ..settings import Duration, Fault, Model, Octets, PortConfig, Size
+from ..status import Life, PartStatus
+from ..wire.framing import ByDelimiter, ByLength, Piece, Splitter, by_silence
+from ._line import opened
+from ._tally import Tally
+
+_IDLE_GAP = 0.02  # seconds
+_AT_ONCE = 4096  # bytes: more from one writer would lock the others out of a slow line for minutes
+
+_BYTES = Field(description='bytes are { text = "..." } or { hex = "02 03" }')
+
+
+class FrameRule(Model):
+    """What ends a frame: silence (the default), a delimiter, or its length."""
+
+    idle_gap: Annotated[Duration, Field(gt=0)] | None = None
+    delimiter: Annotated[Octets | None, _BYTES] = None
+    length: Annotated[int, Field(ge=1)] | None = None
+    start: Annotated[Octets | None, _BYTES] = None
+    trailing: Annotated[int, Field(ge=0, le=255)] = 0
+    strip: bool = False
+    max: Annotated[Size, Field(ge=1, le=1024 * 1024)] = 4096
+
+    def faults(self) -> Iterator[Fault]:
+        rules = [key for key in ("idle_gap", "delimiter", "length") if getattr(self, key) is not None]
+        for key in rules[1:]:
+            yield Fault((key,), f"a frame has one end: {rules[0]} or {key}, not both")
+        if self.delimiter is None:
+            for key in ("start", "trailing", "strip"):
+                if getattr(self, key):
+                    yield Fault((key,), f"{key} goes with delimiter")
+        if self.length is not None and self.length > self.max:
+            yield Fault(("length",), f"longer than max, which is {self.max} bytes")
+
+
+class Config(PortConfig):
+    """[ports.NAME] with mode = "raw"."""
+
+    offers: ClassVar[Mapping[str, type]] = {"": Stream}
+    mode: Literal["raw"]
+    frame: FrameRule = FrameRule()
+
+    def splitter(self) -> Splitter:
+        rule = self.frame
+        if rule.delimiter is not None:
+            start = rule.start.octets if rule.start is not None else b""
+            return ByDelimiter(rule.delimiter.octets, start, rule.trailing, rule.strip, rule.max)
+        if rule.length is not None:
+            return ByLength(rule.length)
+        return by_silence(rule.idle_gap or _IDLE_GAP, rule.max)
+
+    def build(self, name: str, /) -> Part:
+        return Port(self)
+
+
+class Port:
+    """A Stream."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.trace: Fan[Traced] = Fan()
+        self.chunks: Fan[bytes] = Fan()
+        self.frames: Fan[Frame] = Fan()
+        self._tally = Tally()
+        self._line: Line | None = None
+        self._away = "the port is not open yet"
+        self._splitter: Splitter = config.splitter()
+        self._last_chunk = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def session(self, life: Life, /) -> Never:
+        try:
+            async with opened(self.config, self._tally) as line:
+                line.sink = self._received
+                self._line, self._splitter = line, self.config.splitter()
+                self._away = "the port was closed"
+                life.up(state="open")
+                while True:
+                    await self.chunks.blocked()
+                    if not self.frames:  # whoever taps those keeps up
+                        line.pause()
+                    await self.chunks.room()
+                    line.resume()
+        except LineDown as down:
+            self._away = str(down)
+            raise
+        finally:
+            self._line = None
+            self._cut()
+
+    def offer(self, data: bytes, /) -> bool:
+        if self._line is None or len(data) > _AT_ONCE:
+            return False
+        try:
+            taken = self._line.offer(data)
+        except LineDown:
+            return False
+        if taken and self.trace:
+            self.trace.push(Traced(time(), "tx", data, ""))
+        return taken
+
+    async def send(self, data: bytes, /) -> None:
+        start = 0
+        try:
+            for start in range(0, len(data), _AT_ONCE):
+                await self._write(data[start : start + _AT_ONCE])
+        except LineDown:
+            self._tally.dropped_bytes += len(data) - start
+            raise
+
+    async def _write(self, piece: bytes) -> None:
+        if self._line is None:
+            raise LineDown(self._away)
+        await self._line.write(piece)
+        if self.trace:
+            self.trace.push(Traced(time(), "tx", piece, ""))
+
+    def _received(self, chunk: bytes) -> None:
+        """In the reader's callback."""
+        self.chunks.push(chunk)
+        if self.trace:
+            self.trace.push(Traced(time(), "rx", chunk, ""))
+        if self.frames:
+            self._push(self._splitter.feed(chunk, time()))
+            self._last_chunk = asyncio.get_running_loop().time()
+            if self._splitter.idle is not None and self._alarm is None:
+                self._set_alarm(self._last_chunk + self._splitter.idle)
+
+    def _ring(self) -> None:
+        """The idle gap is over, or bytes came since the alarm was set: then it is set again."""
+        self._alarm = None
+        end = self._last_chunk + (self._splitter.idle or 0.0)
+        if asyncio.get_running_loop().time() >= end:
+            self._cut()
+        else:
+            self._set_alarm(end)
+
+    def _set_alarm(self, at: float) -> None:
+        self._alarm = asyncio.get_running_loop().call_at(at, self._ring)
+
+    def _cut(self) -> None:
+        if (rest := self._splitter.flush()) is not None:
+            self._push((rest,))
+
+    def _push(self, pieces: Iterable[Piece]) -> None:
+        for at, data in pieces:
+            self._tally.rx_frames += 1
+            self.frames.push(Frame(at, data))
+
+    def status(self) -> PartStatus:
+        return {
+            **self._tally.status(self.config),
+            "role": None,
+            "queue": self._line.waiting if self._line is not None else 0,
+            "busy_pct": None,
+            "dropped_bytes": self._tally.dropped_bytes,
+        }
