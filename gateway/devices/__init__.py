@@ -1,0 +1,3 @@
+"""Modbus devices: which registers they have (model), in which reads these are fetched (plan), and when
+(poller).
+"""

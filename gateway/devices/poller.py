@@ -1,0 +1,180 @@
+"""A polled device: asks its port on a steady schedule with the lowest rank, and pushes one sample per round.
+
+Promises: rounds neither drift nor bunch; a value that could not be read is named in the sample's `errors` and
+never invented; a line that is down is a reason in a sample, not the end of the session. One merged read that
+the device refuses never loses the points that it does have: it is asked in parts from then on.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from time import time
+from typing import Never
+from zlib import crc32
+
+from ..contracts import Asker, Frame, Rank, Request, Traced, Transactor
+from ..errors import Down, GatewayError, NoAnswer, TooLate
+from ..flow import Fan
+from ..status import Life, PartStatus, timestamp
+from ..wire.points import NoReading
+from ..wire.reads import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Malformed, Rejected, read_answer, read_request
+from .model import DeviceConfig
+from .plan import Read, plan, split
+
+SPREAD = 10.0  # seconds over which the devices of a gateway begin, however long their interval
+PLANNED_AFRESH = 1000  # rounds; a refusal may have been that of a device that was starting up
+TOO_MUCH_AT_ONCE = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # said to reads that would be taken in parts
+_LEVELS = {"ok": logging.INFO, "silent": logging.WARNING, "unknown": logging.WARNING}
+log = logging.getLogger(__name__)
+
+
+def first_wait(name: str, interval: float) -> float:
+    """Seconds until the first round: by the name, so that the devices of a bus do not all ask at once."""
+    return min(interval, SPREAD) * crc32(name.encode()) / 2**32
+
+
+def next_due(due: float, now: float, interval: float) -> float:
+    """When the round after the one of `due` begins: on the grid, with what `now` has missed left out."""
+    return due + interval * max(1, ceil((now - due) / interval))
+
+
+@dataclass
+class _Round:
+    """What one poll has brought so far."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    at: float | None = None  # wall time of the first answer, be it a refusal
+    good: int = 0  # reads that brought registers
+    unanswered: str = ""  # why a read got no answer
+    silent: bool = False  # it was asked, or there is no line to ask it on
+
+    def fail(self, read: Read, reason: str) -> None:
+        self.errors |= dict.fromkeys((slot.name for slot in read.points), reason)
+
+    def take(self, read: Read, registers: Sequence[int]) -> None:
+        self.good += 1
+        for slot in read.points:
+            try:
+                at = slot.address - read.address
+                self.values[slot.name] = slot.codec.value(registers[at : at + slot.codec.registers])
+            except NoReading as none:
+                self.errors[slot.name] = str(none)
+
+    def payload(self) -> bytes:
+        sample = {"values": self.values} | ({"errors": self.errors} if self.errors else {})
+        return json.dumps(sample, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    def summary(self) -> str:
+        """The first error and how many more there are; empty without any."""
+        name, reason = next(iter(self.errors.items()), ("", ""))
+        more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
+        return name and f"{name}: {reason}{more}"
+
+
+class Device:
+    """One asker on the port's bus, known by its name."""
+
+    def __init__(
+        self, name: str, config: DeviceConfig, port: Transactor, wall: Callable[[], float] = time
+    ) -> None:
+        self.config = config
+        self.frames: Fan[Frame] = Fan()
+        self.presence: Fan[bytes] = Fan()
+        self.trace: Fan[Traced] = Fan()
+        self.present = b""
+        self._name, self._port, self._wall = name, port, wall
+        self._asker = Asker("device", crc32(name.encode()))
+        self._state = "unknown"
+        self._polls = self._failed = 0
+        self._last_good: float | None = None
+        self._values: dict[str, object] = {}
+
+    async def session(self, life: Life, /) -> Never:
+        now, interval = asyncio.get_running_loop().time, self.config.poll_interval
+        reads: Sequence[Read] = plan(self.config)
+        life.up(state=self._state)
+        due = now() + first_wait(self._name, interval)
+        while True:
+            await asyncio.sleep(due - now())
+            poll = _Round()
+            reads = [kept for read in reads for kept in await self._read(read, poll)]
+            self._settle(poll, life)
+            if self._polls % PLANNED_AFRESH == 0:
+                reads = plan(self.config)
+            due = next_due(due, now(), interval)
+
+    def status(self) -> PartStatus:
+        return {
+            "port": self.config.port,
+            "unit_id": self.config.unit_id,
+            "present": self.present.decode(),
+            "last_good": None if self._last_good is None else timestamp(self._last_good),
+            "polls": self._polls,
+            "errors": self._failed,
+            "values": dict(self._values),
+        }
+
+    async def _read(self, read: Read, poll: _Round) -> Sequence[Read]:
+        """Asks for `read` and returns what to ask in its place from now on."""
+        if poll.unanswered and self.present != b"online":
+            poll.fail(read, poll.unanswered)  # one unanswered read per round is enough of a silent device
+            return (read,)
+        request = read_request(read.table, read.address, read.count)
+        try:
+            answer = await self._port.ask(Request(self.config.unit_id, request, self._asker, Rank.POLL))
+        except GatewayError as error:
+            poll.unanswered = str(error)
+            poll.silent |= isinstance(error, Down | NoAnswer) and not isinstance(error, TooLate)
+            poll.fail(read, poll.unanswered)
+            return (read,)
+        poll.at = self._wall() if poll.at is None else poll.at
+        try:
+            poll.take(read, read_answer(read.table, read.count, answer))
+        except Rejected as refusal:
+            parts = split(read) if refusal.code in TOO_MUCH_AT_ONCE else (read,)
+            if len(parts) > 1:
+                return await self._read_apart(read, parts, poll)
+            poll.fail(read, str(refusal))
+        except Malformed as error:
+            poll.fail(read, str(error))
+        return (read,)
+
+    async def _read_apart(self, read: Read, parts: Sequence[Read], poll: _Round) -> Sequence[Read]:
+        good = poll.good
+        kept = [part for asked in parts for part in await self._read(asked, poll)]
+        if poll.good == good:
+            return (replace(read, whole=not poll.unanswered),)
+        log.info("%s: refuses %s, asked as %s from now on", self._name, read, " and ".join(map(str, kept)))
+        return kept
+
+    def _settle(self, poll: _Round, life: Life) -> None:
+        self._polls += 1
+        self._failed += bool(poll.errors)
+        if poll.good:
+            self._last_good, self._values = poll.at, poll.values
+            self._is("ok", poll.summary(), b"online", life)
+        elif poll.at is not None:
+            self._is("unknown", f"answers, but gives no value: {poll.summary()}", self.present, life)
+        elif poll.silent:
+            self._is("silent", poll.unanswered, b"offline", life)
+        else:
+            life.label(self._state, poll.summary())  # the question did not get as far as the device
+        frame = Frame(self._wall() if poll.at is None else poll.at, poll.payload())
+        self.frames.push(frame)
+        if self.trace:
+            self.trace.push(
+                Traced(frame.at, "rx", frame.data, poll.summary() or f"{len(poll.values)} values")
+            )
+
+    def _is(self, state: str, reason: str, presence: bytes, life: Life) -> None:
+        if state != self._state:
+            log.log(_LEVELS[state], "%s: %s%s", self._name, state, reason and f": {reason}")
+        self._state = state
+        life.label(state, reason)
+        if presence != self.present:
+            self.present = presence
+            self.presence.push(presence)

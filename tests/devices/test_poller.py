@@ -1,0 +1,480 @@
+"""A device asks on its schedule and says what it read, and what it could not read, in virtual time."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from virtual import in_virtual_time
+
+from gateway.contracts import Frame, Part, Rank, Request, Sampled, Transactor
+from gateway.devices.model import DeviceConfig
+from gateway.devices.poller import PLANNED_AFRESH, SPREAD, Device, first_wait, next_due
+from gateway.errors import Busy, GatewayError, LineDown, NoAnswer
+from gateway.flow import Tap
+from gateway.status import Life
+
+EPOCH = 1_700_000_000.0  # wall time at loop time 0
+REFUSED = b"\x02"
+Answers = Callable[[int, int], bytes | GatewayError]
+
+
+def registers(address: int, count: int) -> bytes:
+    """A device in which every register holds its own address."""
+    return b"".join(number.to_bytes(2, "big") for number in range(address, address + count))
+
+
+def lacks(*missing: int) -> Answers:
+    """A device without these registers."""
+    return lambda address, count: (
+        REFUSED if set(missing) & set(range(address, address + count)) else registers(address, count)
+    )
+
+
+class Line:
+    """A port with one device of holding registers behind it, which answers after `latency` seconds."""
+
+    def __init__(self, answers: Answers = registers, latency: float = 0.01) -> None:
+        self.answers, self.latency = answers, latency
+        self.asked: list[tuple[float, Request]] = []
+        self.withdrawn = 0
+
+    def ask(self, request: Request, /) -> asyncio.Future[bytes]:
+        loop = asyncio.get_running_loop()
+        self.asked.append((loop.time(), request))
+        answer: asyncio.Future[bytes] = loop.create_future()
+        answer.add_done_callback(self._count)
+        loop.call_later(self.latency, self._answer, request, answer)
+        return answer
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """(address, count) of every request, in order."""
+        return [
+            (int.from_bytes(one.pdu[1:3], "big"), int.from_bytes(one.pdu[3:5], "big"))
+            for _, one in self.asked
+        ]
+
+    def _answer(self, request: Request, answer: asyncio.Future[bytes]) -> None:
+        address, count = int.from_bytes(request.pdu[1:3], "big"), int.from_bytes(request.pdu[3:5], "big")
+        if answer.done():
+            return
+        match self.answers(address, count):
+            case GatewayError() as error:
+                answer.set_exception(error)
+            case bytes() as code if len(code) == 1:
+                answer.set_result(b"\x83" + code)
+            case data:
+                answer.set_result(bytes((3, len(data))) + data)
+
+    def _count(self, answer: asyncio.Future[bytes]) -> None:
+        self.withdrawn += answer.cancelled()
+
+
+def config(*addresses: int, **keys: Any) -> DeviceConfig:
+    points = {f"p{address}": {"holding": address} for address in addresses}
+    table = {"port": "meters", "unit_id": 7, "poll_interval": "1s", "points": points} | keys
+    return DeviceConfig.model_validate(table).with_model(None)
+
+
+def wall() -> float:
+    return EPOCH + asyncio.get_running_loop().time()
+
+
+def device(line: Line, settings: DeviceConfig, name: str = "main-meter") -> Device:
+    return Device(name, settings, line, wall)
+
+
+@asynccontextmanager
+async def polling(part: Device) -> AsyncIterator[Life]:
+    life = Life("main-meter", "unknown", asyncio.get_running_loop().time, wall)
+    session = asyncio.create_task(part.session(life))
+    try:
+        yield life
+    finally:
+        session.cancel()
+        with suppress(asyncio.CancelledError):
+            await session
+
+
+async def samples(tap: Tap[Frame], count: int) -> list[dict[str, Any]]:
+    found: list[Frame] = []
+    while len(found) < count:
+        found += await tap.take()
+    return [json.loads(frame.data) for frame in found]
+
+
+def test_a_device_is_a_part_and_sampled_and_a_line_a_transactor() -> None:
+    made: Part = Device("d", config(0), Line())
+
+    assert isinstance(made, Sampled)
+    assert isinstance(Line(), Transactor)
+
+
+@in_virtual_time
+async def test_a_sample_has_all_values_and_the_wall_time_of_the_first_answer() -> None:
+    line = Line(latency=0.25)
+    meter = device(line, config(points={"a": {"holding": 300}, "b": {"holding": 5, "scale": 0.1}}))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            (frame,) = await tap.take()
+
+    assert frame.data == b'{"values":{"b":0.5,"a":300}}'
+    assert frame.at == pytest.approx(EPOCH + line.asked[0][0] + 0.25)
+
+
+@in_virtual_time
+async def test_a_device_asks_with_the_lowest_rank_and_always_as_the_same_asker() -> None:
+    line = Line()
+    for _ in range(2):
+        meter = device(line, config(0))
+        with meter.frames.tap() as tap:
+            async with polling(meter):
+                await samples(tap, 1)
+
+    asked = {(request.unit, request.rank, request.asker) for _, request in line.asked}
+    ((unit, rank, asker),) = asked
+    assert (unit, rank, asker.host) == (7, Rank.POLL, "device")
+
+
+@in_virtual_time
+async def test_two_devices_are_two_askers() -> None:
+    line = Line()
+    for name in ("main-meter", "sub-meter"):
+        meter = device(line, config(0), name)
+        with meter.frames.tap() as tap:
+            async with polling(meter):
+                await samples(tap, 1)
+
+    assert len({request.asker for _, request in line.asked}) == 2
+
+
+@in_virtual_time
+async def test_rounds_begin_exactly_one_interval_apart_however_long_they_take() -> None:
+    line = Line(latency=0.3)
+    meter = device(line, config(0, 500))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 100)
+
+    begins = [at for (at, _), (address, _) in zip(line.asked, line.spans, strict=True) if address == 0]
+    first = first_wait("main-meter", 1.0)
+    assert begins == pytest.approx([first + number for number in range(100)], abs=1e-6)
+
+
+@in_virtual_time
+async def test_a_round_longer_than_its_interval_skips_whole_intervals() -> None:
+    line = Line(latency=2.5)
+    meter = device(line, config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 3)
+
+    first = line.asked[0][0]
+    assert [at - first for at, _ in line.asked] == pytest.approx([0.0, 3.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    ("due", "now", "expected"),
+    [(10.0, 10.2, 15.0), (10.0, 9.999999, 15.0), (10.0, 15.0, 15.0), (10.0, 15.1, 20.0), (10.0, 31.0, 35.0)],
+)
+def test_the_next_round_is_due_on_the_grid_of_the_first(due: float, now: float, expected: float) -> None:
+    assert next_due(due, now, 5.0) == expected
+
+
+def test_the_devices_of_a_bus_begin_at_different_times() -> None:
+    waits = sorted(first_wait(f"meter-{number}", 5.0) for number in range(1, 32))
+
+    assert waits[0] >= 0.0
+    assert waits[-1] < 5.0
+    for quarter in range(4):
+        assert any(1.25 * quarter <= wait < 1.25 * (quarter + 1) for wait in waits)
+    assert first_wait("meter-1", 3600.0) < SPREAD
+
+
+@in_virtual_time
+async def test_a_value_that_is_no_reading_is_absent_and_named() -> None:
+    points = {"good": {"holding": 1}, "odd": {"holding": 2, "invalid": 2}}
+    meter = device(Line(), config(points=points))
+    with meter.frames.tap() as tap:
+        async with polling(meter) as life:
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {"values": {"good": 1}, "errors": {"odd": "the device has no reading (raw value 2)"}}
+    assert (life.state, life.reason) == ("ok", "odd: the device has no reading (raw value 2)")
+    assert meter.present == b"online"
+
+
+@in_virtual_time
+async def test_one_lost_answer_costs_only_the_points_of_that_read() -> None:
+    line = Line(lambda address, count: NoAnswer("no answer in 1 s") if address else registers(address, count))
+    meter = device(line, config(0, 500, 501))
+    with meter.frames.tap() as tap:
+        async with polling(meter) as life:
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {
+        "values": {"p0": 0},
+        "errors": {"p500": "no answer in 1 s", "p501": "no answer in 1 s"},
+    }
+    assert (life.state, life.reason) == ("ok", "p500: no answer in 1 s (and 1 more)")
+
+
+@in_virtual_time
+async def test_a_gap_that_the_device_does_not_have_loses_no_point() -> None:
+    line = Line(lacks(3))
+    meter = device(line, config(0, 1, 5, 6))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            first, second = await samples(tap, 2)
+
+    assert first == second == {"values": {"p0": 0, "p1": 1, "p5": 5, "p6": 6}}
+    assert line.spans == [(0, 7), (0, 2), (5, 2), (0, 2), (5, 2)]
+
+
+@in_virtual_time
+async def test_one_wrong_address_is_found_and_costs_only_its_own_point() -> None:
+    line = Line(lacks(2))
+    meter = device(line, config(*range(8)))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            first, second = await samples(tap, 2)
+
+    assert first == second
+    assert first["errors"] == {"p2": "exception 02 illegal data address"}
+    assert sorted(first["values"]) == ["p0", "p1", "p3", "p4", "p5", "p6", "p7"]
+    assert line.spans[-4:] == [(0, 2), (2, 1), (3, 1), (4, 4)]
+
+
+@in_virtual_time
+async def test_a_device_that_gives_less_at_once_than_configured_is_asked_for_less() -> None:
+    line = Line(lambda address, count: b"\x03" if count > 8 else registers(address, count))
+    meter = device(line, config(*range(12)))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            first, second = await samples(tap, 2)
+
+    assert first == second == {"values": {f"p{number}": number for number in range(12)}}
+    assert line.spans == [(0, 12), (0, 6), (6, 6), (0, 6), (6, 6)]
+
+
+@in_virtual_time
+async def test_a_read_of_which_no_part_is_there_is_asked_once_per_round() -> None:
+    line = Line(lacks(0, 1))
+    meter = device(line, config(0, 1))
+    with meter.frames.tap() as tap:
+        async with polling(meter) as life:
+            await samples(tap, 3)
+
+    assert line.spans == [(0, 2), (0, 1), (1, 1), (0, 2), (0, 2)]
+    assert life.state == "unknown"
+    assert "exception 02 illegal data address" in life.reason
+
+
+@in_virtual_time
+async def test_a_line_lost_while_a_read_was_split_leaves_it_to_be_split_again() -> None:
+    line = Line(lacks(1))
+    meter = device(line, config(0, 2))
+    line.answers = lambda address, count: REFUSED if count > 1 else LineDown("no such device /dev/ttyUSB0")
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 1)
+            line.answers = lacks(1)
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {"values": {"p0": 0, "p2": 2}}
+
+
+@in_virtual_time
+async def test_a_plan_that_was_spoiled_by_a_starting_device_is_made_afresh_in_time() -> None:
+    line = Line(lacks(1))
+    meter = device(line, config(0, 2))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 1)
+            line.answers = registers
+            await samples(tap, PLANNED_AFRESH)
+
+    assert line.spans[:5] == [(0, 3), (0, 1), (2, 1), (0, 1), (2, 1)]
+    assert line.spans[-1] == (0, 3)
+
+
+@in_virtual_time
+async def test_a_device_is_online_after_the_first_good_read_and_offline_when_nothing_answers() -> None:
+    line = Line()
+    meter = device(line, config(0))
+    assert meter.present == b""
+    with meter.frames.tap() as tap, meter.presence.tap() as presence:
+        async with polling(meter) as life:
+            await samples(tap, 2)
+            assert (meter.present, life.state) == (b"online", "ok")
+            line.answers = lambda address, count: NoAnswer("no answer in 1 s")
+            await samples(tap, 2)
+            assert (meter.present, life.state, life.reason) == (b"offline", "silent", "no answer in 1 s")
+            line.answers = registers
+            await samples(tap, 1)
+        assert await presence.take() == [b"online", b"offline", b"online"]
+
+
+@in_virtual_time
+async def test_a_device_that_never_answered_is_offline_too() -> None:
+    meter = device(Line(lambda address, count: NoAnswer("no answer in 1 s")), config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {"values": {}, "errors": {"p0": "no answer in 1 s"}}
+    assert meter.present == b"offline"
+
+
+@pytest.mark.parametrize("answer", [b"\x04", b"\x00\x01\x00\x02"], ids=["exception", "wrong length"])
+def test_a_device_that_answers_but_gives_nothing_is_not_offline(answer: bytes) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        line = Line()
+        meter = device(line, config(0))
+        with meter.frames.tap() as tap:
+            async with polling(meter) as life:
+                await samples(tap, 1)
+                line.answers = lambda address, count: answer
+                await samples(tap, 1)
+                assert (meter.present, life.state) == (b"online", "unknown")
+
+    run()
+
+
+@in_virtual_time
+async def test_a_question_that_never_left_says_nothing_about_the_device() -> None:
+    line = Line()
+    meter = device(line, config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter) as life:
+            await samples(tap, 1)
+            line.answers = lambda address, count: Busy("16 requests wait")
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {"values": {}, "errors": {"p0": "16 requests wait"}}
+    assert (meter.present, life.state, life.reason) == (b"online", "ok", "p0: 16 requests wait")
+
+
+@in_virtual_time
+async def test_a_silent_device_costs_one_read_per_round() -> None:
+    line = Line(lambda address, count: NoAnswer("no answer in 1 s"))
+    meter = device(line, config(0, 500, 1000))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            first, second = await samples(tap, 2)
+            assert line.spans == [(0, 1), (0, 1)]
+            line.answers = registers
+            (third,) = await samples(tap, 1)
+
+    assert (
+        first
+        == second
+        == {"values": {}, "errors": dict.fromkeys(("p0", "p500", "p1000"), "no answer in 1 s")}
+    )
+    assert sorted(third["values"]) == ["p0", "p1000", "p500"]
+
+
+@in_virtual_time
+async def test_a_line_that_is_down_is_a_reason_and_not_the_end() -> None:
+    line = Line(lambda address, count: LineDown("no such device /dev/ttyUSB0"), latency=0.0)
+    meter = device(line, config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter) as life:
+            await samples(tap, 3)
+            assert (life.state, life.reason) == ("silent", "no such device /dev/ttyUSB0")
+            line.answers = registers
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {"values": {"p0": 0}}
+    first = line.asked[0][0]
+    assert [at - first for at, _ in line.asked] == pytest.approx([0.0, 1.0, 2.0, 3.0])
+
+
+@in_virtual_time
+async def test_status_tells_the_last_good_values_and_when_they_were_read() -> None:
+    line = Line(latency=0.0)
+    meter = device(line, config(3))
+    before = meter.status()
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            (frame,) = await tap.take()
+            line.answers = lambda address, count: NoAnswer("no answer in 1 s")
+            await samples(tap, 2)
+
+    record = {"port": "meters", "unit_id": 7}
+    assert before == {
+        **record,
+        "present": "",
+        "last_good": None,
+        "polls": 0,
+        "errors": 0,
+        "values": {},
+    }
+    assert frame.at == pytest.approx(EPOCH + first_wait("main-meter", 1.0))
+    assert meter.status() == {
+        **record,
+        "present": "offline",
+        "last_good": "2023-11-14T22:13:20" + f"{frame.at - EPOCH:.3f}Z"[1:],
+        "polls": 3,
+        "errors": 2,
+        "values": {"p3": 3},
+    }
+
+
+@in_virtual_time
+async def test_a_new_config_counts_from_the_next_session_and_forgets_nothing() -> None:
+    meter = device(Line(), config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 2)
+        meter.config = config(9)
+        async with polling(meter) as life:
+            await asyncio.sleep(0)
+            assert life.state == "ok"
+            (sample,) = await samples(tap, 1)
+
+    assert sample == {"values": {"p9": 9}}
+    assert meter.status()["polls"] == 3
+
+
+@in_virtual_time
+async def test_a_session_that_ends_withdraws_its_question() -> None:
+    line = Line(latency=60.0)
+    async with polling(device(line, config(0))):
+        while not line.asked:
+            await asyncio.sleep(1.0)
+
+    assert line.withdrawn == 1
+
+
+@in_virtual_time
+async def test_a_trace_shows_each_sample_while_somebody_looks() -> None:
+    meter = device(Line(lacks(1)), config(0, 1))
+    with meter.trace.tap() as trace:
+        async with polling(meter):
+            (line,) = await trace.take()
+
+    assert (line.way, line.text) == ("rx", "p1: exception 02 illegal data address")
+    assert json.loads(line.data)["values"] == {"p0": 0}
+
+
+@in_virtual_time
+async def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    line = Line()
+    meter = device(line, config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 3)
+            line.answers = lambda address, count: NoAnswer("no answer in 1 s")
+            await samples(tap, 3)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "main-meter: ok",
+        "main-meter: silent: no answer in 1 s",
+    ]
