@@ -1,0 +1,104 @@
+"""What passes between the mqtt link and its connection, in terms of MQTT and of technicians, not of paho.
+
+Must not import paho: the link is configured, and says what is wrong with its files, without that.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from ..errors import LinkDown
+from ..host import tls
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Publication(NamedTuple):
+    """`properties` are MQTT 5 user properties; 3.1.1 has no room for them."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    properties: Pairs = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """How to begin. `path` makes it a websocket, `tls` encrypts it. Seconds."""
+
+    host: str
+    port: int
+    path: str
+    tls: tls.Context | None
+    version: Literal["5", "3.1.1"]
+    client_id: str
+    username: str | None
+    password: str | None = field(repr=False)
+    will: Publication
+    keepalive: int
+    timeout: float  # for the handshakes, and again for CONNACK
+
+
+class Limits(NamedTuple):
+    """What the broker takes, as it said in CONNACK (MQTT 5.0, 3.2.2.3)."""
+
+    in_flight: int = 65535
+    packet: int = 268_435_460  # bytes
+    qos: int = 1
+    retain: bool = True
+
+
+class Ack(NamedTuple):
+    """The broker's answer to PUBLISH or SUBSCRIBE. `words` says why not."""
+
+    code: int
+    words: str = ""
+
+    @property
+    def refused(self) -> bool:
+        return self.code >= 0x80
+
+
+QUOTA_EXCEEDED = 0x97
+TAKEN = Ack(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What came down. `expires` is loop time; `repeated` is the DUP flag."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    repeated: bool
+    expires: float
+    qos: int
+    mid: int
+
+
+_SLOW = 60.0  # seconds
+_NEEDS_SOMEBODY = (  # trying again soon makes it only worse
+    {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # version, client id, password, not authorized, banned, method
+    | {0x8E, 0x98, 0x9A, 0x9B, 0x9C, 0x9D}  # taken over, administrative, no retain, no QoS 1, go elsewhere
+)
+_PLAIN = {  # MQTT 5.0, 2.4; the names of the others are plain enough
+    0x80: "no reason given",
+    0x84: 'it does not speak this version of MQTT: try version = "3.1.1"',
+    0x85: "client id not allowed",
+    0x8E: "another client with the same client_id has connected",
+    0x9A: "it keeps no retained messages",
+    0x9B: "it does not offer QoS 1",
+}
+
+
+def words(code: int, name: str, *said: str) -> str:
+    """`name` is the standard's, `said` what the broker adds in text of its own."""
+    return _PLAIN.get(code, name.lower()) + "".join(f" ({text[:100]})" for text in said if text)
+
+
+def down(what: str, code: int, reason: str) -> LinkDown:
+    return LinkDown(f"{what}: {reason}", wait_at_least=_SLOW if code in _NEEDS_SOMEBODY else 0.0)
+
+
+def no_mqtt(version: str) -> LinkDown:
+    """A CONNACK that nobody understands; paho keeps that of 3.1.1 brokers which want another version, too."""
+    return LinkDown(f"what answers there does not accept MQTT {version}", wait_at_least=_SLOW)

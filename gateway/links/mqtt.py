@@ -1,0 +1,243 @@
+"""kind = "mqtt": what the buffer holds goes up at least once and in order; `tx` comes down at most once."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from time import time
+from typing import Annotated, ClassVar, Literal, NamedTuple, Never, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from ..buffer import Buffer
+from ..contracts import Frame, Part, Sampled, Stream, Traced
+from ..flow import Fan
+from ..host import credentials, net, tls
+from ..host.identity import machine_part
+from ..host.threads import in_thread
+from ..policy.liveness import profile
+from ..settings import (
+    Endpoint,
+    Fault,
+    FilePath,
+    Identity,
+    LinkConfig,
+    Model,
+    Names,
+    Need,
+    PortConfig,
+    Wiring,
+    endpoint,
+)
+from ..status import Life, PartStatus, PeerStatus
+from ._terms import Hello
+from ._topics import Topics
+
+_DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+
+
+class Broker(NamedTuple):
+    """Where `connect` leads: mqtt://host[:port], mqtts://, ws://host[:port]/path, wss://.
+
+    Websockets have a `path`, the others none.
+    """
+
+    scheme: str
+    endpoint: Endpoint
+    path: str
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme in ("mqtts", "wss")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.endpoint}{self.path}"
+
+
+def _broker(value: object) -> Broker:
+    found = re.fullmatch(r"(mqtts?|wss?)://(\[[^\]]+\]|[^:/\[\]]+)(:\d+)?(/\S*)?", str(value))
+    if not found:
+        raise ValueError(
+            'a broker is "mqtt://host:1883", "mqtts://host:8883", "ws://host/path" or "wss://host/path"'
+        )
+    scheme, host, port, path = found.groups(default="")
+    if path and scheme.startswith("mqtt"):
+        raise ValueError("only ws:// and wss:// have a path; topics begin with prefix")
+    if scheme.startswith("ws"):
+        path = path or "/mqtt"
+    return Broker(scheme, endpoint(host + (port or f":{_DEFAULT_PORT[scheme]}")), path)
+
+
+class Tls(Model):
+    """Our own authority and certificate; without `ca` the system's authorities are trusted."""
+
+    ca: FilePath | None = None
+    cert: FilePath | None = None
+    key: FilePath | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        if self.key is not None and self.cert is None:
+            yield Fault(("key",), "key goes with cert")
+
+
+class Config(LinkConfig):
+    """[links.NAME] with kind = "mqtt"."""
+
+    wants: ClassVar[type] = Stream
+    kind: Literal["mqtt"]
+    connect: Annotated[
+        Broker,
+        BeforeValidator(_broker),
+        WithJsonSchema({"type": "string"}),
+        Field(description='the broker, such as "mqtts://broker.example.com:8883"'),
+    ]
+    client_id: str | None = None
+    username: str | None = None
+    password: str | None = None
+    password_file: FilePath | None = None
+    password_credential: str | None = None
+    version: Literal["5", "3.1.1"] = "5"
+    ports: Names | None = None
+    devices: Names | None = None
+    prefix: Annotated[
+        str, Field(min_length=1, pattern=r"^[^#+\x00]+$", description="a topic without # and +")
+    ] = "gateway/{name}"
+    payload: Literal["bytes", "json"] = "bytes"
+    allow_tx: Names = ()
+    retain: bool = False
+    tls: Tls = Tls()
+
+    def faults(self) -> Iterator[Fault]:
+        secrets = [key for key in ("password", "password_file", "password_credential") if getattr(self, key)]
+        for key in secrets[1:]:
+            yield Fault((key,), f"one password is enough: {secrets[0]} or {key}")
+        if secrets and not self.username:
+            yield Fault((secrets[0],), f"{secrets[0]} goes with username")
+        for place, name in enumerate(self.allow_tx):
+            if self.ports is not None and name not in self.ports:
+                yield Fault(("allow_tx", place), f'"{name}" is not in ports: this link does not use it')
+        if self.tls != Tls() and not self.connect.tls:
+            yield Fault(
+                ("tls",), f'tls goes with "mqtts://" or "wss://", not with "{self.connect.scheme}://"'
+            )
+
+    def completed(self, ports: Mapping[str, PortConfig], devices: Collection[str]) -> Self:
+        raw = [name for name, port in ports.items() if port.contract is Stream]
+        return self.model_copy(
+            update={
+                "ports": tuple(raw) if self.ports is None else self.ports,
+                "devices": tuple(devices) if self.devices is None else self.devices,
+            }
+        )
+
+    def needs(self) -> Iterator[Need]:
+        for key in ("ports", "allow_tx"):
+            for place, name in enumerate(getattr(self, key) or ()):
+                yield Need((key, place), name, Stream)
+
+    def samples(self) -> Collection[str]:
+        return self.devices or ()
+
+    def build(self, name: str, wiring: Wiring, /) -> Part:
+        ports = {port: wiring.stream(port) for port in (*(self.ports or ()), *self.allow_tx)}
+        devices = {device: wiring.device(device) for device in self.devices or ()}
+        fans: dict[str, Fan[Frame] | Fan[bytes]] = {
+            **{f"port/{port}": ports[port].frames for port in self.ports or ()},
+            **{f"device/{device}": sampled.frames for device, sampled in devices.items()},
+        }
+        return Link(self, name, wiring.identity, ports, devices, wiring.buffer(name, fans))
+
+
+class Link:
+    """One broker. `ports` are those whose frames go up and those that may be written to."""
+
+    def __init__(
+        self,
+        config: Config,
+        name: str,
+        identity: Identity,
+        ports: Mapping[str, Stream],
+        devices: Mapping[str, Sampled],
+        buffer: Buffer,
+    ) -> None:
+        self.config = config
+        self.trace: Fan[Traced] = Fan()
+        self._name, self._identity = name, identity
+        self._ports, self._devices, self._buffer = ports, devices, buffer
+        self._counts: Counter[str] = Counter()
+        self._peer: Callable[[], PeerStatus] | None = None
+
+    async def session(self, life: Life, /) -> Never:
+        config, detect_within = self.config, self.config.liveness.detect_within
+        password, context = await in_thread(self._files, f"{self._name}: files")
+        from ._paho import connect
+        from ._uplink import Uplink
+
+        topics = Topics(self._identity.fill(config.prefix), config.payload, config.retain)
+        hello = self._hello(topics, password, context)
+        async with net.dial(config.connect.endpoint, detect_within) as sock, connect(sock, hello) as mqtt:
+            life.up()
+            self._peer = mqtt.status
+            uplink = Uplink(
+                life=life,
+                mqtt=mqtt,
+                topics=topics,
+                buffer=self._buffer,
+                counts=self._counts,
+                trace=self.trace,
+            )
+            try:
+                await uplink.serve(self._devices, {port: self._ports[port] for port in config.allow_tx})
+            finally:
+                self._peer = None
+
+    def _hello(self, topics: Topics, password: str | None, context: tls.Context | None) -> Hello:
+        config, detect_within = self.config, self.config.liveness.detect_within
+        return Hello(
+            host=config.connect.endpoint.host,
+            port=config.connect.endpoint.port,
+            path=config.connect.path,
+            tls=context,
+            version=config.version,
+            client_id=self._client_id(),
+            username=config.username,
+            password=password,
+            will=topics.offline("connection lost"),
+            keepalive=max(5, int(detect_within / 2)),
+            timeout=profile(detect_within).connect_timeout,
+        )
+
+    def _client_id(self) -> str:
+        """By default as short as 3.1.1 promises to take (3.1.3.1), and no two links or machines have one."""
+        if self.config.client_id is not None:
+            return self._identity.fill(self.config.client_id)
+        return f"{self._identity.name[:14]}-{machine_part(self._name)}"
+
+    def _files(self) -> tuple[str | None, tls.Context | None]:
+        """What must be read or computed beside the loop. Again for each session: secrets are rotated."""
+        from . import _uplink  # noqa: F401  the import of paho alone takes 30 ms, and 5 MB that others save
+
+        config = self.config
+        password = config.password
+        if config.password_file is not None:
+            password = credentials.from_file(config.password_file)
+        elif config.password_credential is not None:
+            password = credentials.from_systemd(config.password_credential)
+        if not config.connect.tls:
+            return password, None
+        return password, tls.context(config.tls.ca, config.tls.cert, config.tls.key)
+
+    def status(self) -> PartStatus:
+        config = self.config
+        return {
+            "kind": config.kind,
+            "direction": "connect",
+            "ports": list(config.ports or ()),
+            "devices": list(config.devices or ()),
+            "endpoint": str(config.connect),
+            "detect_within_s": config.liveness.detect_within,
+            "peers": [] if self._peer is None else [self._peer()],
+            "refused": self._counts["refused"],
+            "buffer": self._buffer.status(time()),
+            "sent": self._counts["sent"],
+            "confirmed": self._counts["confirmed"],
+        }
