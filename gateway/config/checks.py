@@ -1,0 +1,117 @@
+"""What no table can know alone: names that lead nowhere, ports that do not fit, two on one line or address.
+
+Tables may have been bad themselves (`tables.told`), or not readable at all (None): then only their name
+counts, so that a mistake in a port is never told again as one of its links.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from os.path import realpath
+from typing import NamedTuple
+
+from ..contracts import Transactor
+from ..devices.model import DeviceConfig
+from ..settings import Endpoint, Fault, LinkConfig, PortConfig
+from .folders import LINKS, PORTS, quoted
+from .tables import told
+from .words import did_you_mean
+
+
+class Draft(NamedTuple):
+    """The tables of a file by name; None: not even its kind could be read."""
+
+    ports: Mapping[str, PortConfig | None]
+    links: Mapping[str, LinkConfig | None]
+    devices: Mapping[str, DeviceConfig | None]
+
+
+def mismatches(draft: Draft) -> Iterator[Fault]:
+    """Keys count from the top of the file."""
+    for name, link in draft.links.items():
+        if link is not None:
+            yield from told(_of_link(("links", name), link, draft))
+            yield from told(_of_devices(("links", name, "devices"), link, draft.devices))
+    for name, device in draft.devices.items():
+        if device is not None:
+            yield from told(_of_device(("devices", name, "port"), device, draft.ports))
+    yield from _one_line(draft.ports)
+    yield from _one_address(draft.links)
+
+
+def _of_link(path: tuple[str, ...], link: LinkConfig, draft: Draft) -> Iterator[Fault]:
+    for need in link.needs():
+        where = (*path, *need.key)
+        if need.port not in draft.ports:
+            yield Fault(where, _no_port(need.port, draft.ports))
+        elif (port := draft.ports[need.port]) is not None:
+            yield from told(_unfit(where, need.port, port, need.contract, f'a link of kind "{link.kind}"'))
+
+
+def _of_devices(path: tuple[str, ...], link: LinkConfig, devices: Collection[str]) -> Iterator[Fault]:
+    for place, device in enumerate(link.samples()):
+        if device not in devices:
+            yield Fault((*path, place), f'there is no device "{device}"{did_you_mean(device, devices)}')
+
+
+def _of_device(
+    path: tuple[str, ...], device: DeviceConfig, ports: Mapping[str, PortConfig | None]
+) -> Iterator[Fault]:
+    if device.port not in ports:
+        yield Fault(path, _no_port(device.port, ports))
+    elif (port := ports[device.port]) is not None:
+        yield from _unfit(path, device.port, port, Transactor, "a device")
+
+
+def _no_port(name: str, ports: Collection[str]) -> str:
+    if name.isdigit():
+        return "port is the name of a [ports] table; the TCP port goes into listen"
+    return (
+        f'there is no port "{name}"{did_you_mean(name, ports) or ": its table would be [ports." + name + "]"}'
+    )
+
+
+def _unfit(
+    path: tuple[str | int, ...], name: str, port: PortConfig, contract: type, user: str
+) -> Iterator[Fault]:
+    """What a port of the wrong mode could be, and what would be right for it as it is."""
+    if port.contract is not contract:
+        modes = [mode for mode in PORTS.names() if contract in PORTS.model(mode).offers.values()]
+        kinds = [kind for kind in LINKS.names() if LINKS.model(kind).wants is port.contract]
+        yield Fault(
+            path,
+            f'{user} needs a port with mode = {quoted(modes)}; "{name}" has mode = "{port.mode}" '
+            f"and goes with links of kind {quoted(kinds)}",
+        )
+
+
+def _one_line(ports: Mapping[str, PortConfig | None]) -> Iterator[Fault]:
+    first: dict[str, str] = {}
+    for name, port in ports.items():
+        tty: str | None = getattr(port, "tty", None)  # None: it could not be read
+        if tty is not None:
+            line = realpath(tty)
+            if line in first:
+                yield Fault(
+                    ("ports", name, "tty"), f"this is the line of ports.{first[line]} already: {line}"
+                )
+            first.setdefault(line, name)
+
+
+def _one_address(links: Mapping[str, LinkConfig | None]) -> Iterator[Fault]:
+    first: dict[str, Endpoint] = {}
+    for name, link in links.items():
+        address: Endpoint | None = getattr(link, "listens", None)  # None: none, or it could not be read
+        if address is not None:
+            other = next((other for other, theirs in first.items() if _clash(address, theirs)), None)
+            if other is not None:
+                yield Fault(("links", name, "listen"), f"links.{other} listens on {first[other]} already")
+            first[name] = address
+
+
+_EVERY = ("", "::")  # an IPv6 wildcard takes the IPv4 addresses as well
+_EVERY_V4 = "0.0.0.0"
+
+
+def _clash(one: Endpoint, other: Endpoint) -> bool:
+    hosts = {"127.0.0.1" if host == "localhost" else host.lower() for host in (one.host, other.host)}
+    wild = not hosts.isdisjoint(_EVERY) or (_EVERY_V4 in hosts and not any(":" in host for host in hosts))
+    return one.port == other.port and (len(hosts) == 1 or wild)
