@@ -1,0 +1,76 @@
+"""A daemon as the control socket sees it, without one: its record, its reloads and its traces are set by the
+test. And the other end: a client that speaks lines.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from gateway import control
+from gateway.contracts import Traced
+from gateway.control import Reloaded
+from gateway.flow import Fan
+from gateway.status import Record
+
+RECORDS = Path(__file__).parent / "data" / "status"
+
+
+def record(name: str) -> Record:
+    """One of the sample records: "all_fine", "broker_refused", ..."""
+    return cast("Record", json.loads((RECORDS / f"{name}.json").read_text()))
+
+
+class Daemon:
+    """Stands in for gatewayd behind the control socket."""
+
+    def __init__(self, name: str = "all_fine") -> None:
+        self.record = record(name)
+        self.reloaded = Reloaded([], [], [])
+        self.reloads = 0
+        self.fans: dict[str, Fan[Traced]] = {"meters": Fan(), "scale": Fan(), "cloud": Fan()}
+
+    def status(self) -> Record:
+        return self.record
+
+    async def reload(self) -> Reloaded:
+        self.reloads += 1
+        return self.reloaded
+
+    def trace(self, name: str, /) -> Fan[Traced]:
+        if name not in self.fans:
+            raise control.no_such("port or link", name, self.fans)
+        return self.fans[name]
+
+
+class Client:
+    """Sends lines and reads answers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def hang_up_sending(self) -> None:
+        self._writer.write_eof()
+
+    async def answer(self) -> Any:
+        """The next line; None when the daemon has closed."""
+        line = await self._reader.readline()
+        return json.loads(line) if line else None
+
+    async def ask(self, **request: object) -> Any:
+        self.send(json.dumps(request).encode() + b"\n")
+        return await self.answer()
+
+
+@asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
