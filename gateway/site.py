@@ -1,0 +1,208 @@
+"""The running set of parts: start and reload are one function, stop has an order.
+
+Birth: ports, devices, links. Death: links (they say goodbye), devices, ports; each step ends before the next
+begins and has a bound. A reload touches only what changed: the same shape keeps the part and runs its next
+session with the new config; another shape builds it anew, and with it whatever holds a reference to it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from random import Random
+from time import time
+from typing import NamedTuple, Never
+
+from .buffer import Buffer, Buffers
+from .config import Tree
+from .contracts import Frame, Part, Sampled, Stream, Traced, Transactor
+from .devices.model import DeviceConfig
+from .devices.poller import Device
+from .flow import Fan
+from .policy.backoff import Backoff
+from .scope import Scope
+from .settings import Identity, LinkConfig, PortConfig
+from .status import Life
+from .supervise import supervise
+
+PORT_RETRY = 1.0  # seconds: a tty that is back should be used at once
+_GOODBYE = 2.5  # seconds that each group of parts has to end
+_GROUPS = ("ports", "devices", "links")  # in the order of birth
+_TRYING = {"ports": "waiting", "devices": "unknown", "links": "connecting"}
+_AT_WORK = frozenset({"up", "listening", "open", "ok"})
+log = logging.getLogger(__name__)
+
+Config = PortConfig | DeviceConfig | LinkConfig
+
+
+class Key(NamedTuple):
+    """Which part: ports.meters, devices.main-meter, links.cloud."""
+
+    group: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.group}.{self.name}"
+
+
+class Site:
+    """Also the Wiring that links are built with. Lives inside the block of the Scope that it is given."""
+
+    identity: Identity
+
+    def __init__(self, scope: Scope, random: Random, first_seq: int) -> None:
+        self._scope, self._random = scope, random
+        self._now = asyncio.get_running_loop().time
+        self._configs: dict[Key, Config] = {}
+        self._parts: dict[Key, Part] = {}
+        self._lives: dict[Key, Life] = {}
+        self._tasks: dict[Key, asyncio.Task[Never]] = {}
+        self._buffers = Buffers(first_seq)
+
+    async def apply(self, tree: Tree, identity: Identity) -> list[str]:
+        """Makes the site what `tree` says. Returns the names of what was started, stopped or changed.
+
+        Each part has begun then: a link that can have its (numeric) address listens.
+        """
+        wanted = _wanted(tree)
+        changed = {key for key in {*self._configs, *wanted} if self._configs.get(key) != wanted.get(key)}
+        rebuilt = self._to_rebuild(wanted, changed)
+        if self._configs and identity != self.identity:
+            rebuilt |= set(self._of("links"))  # their topics and texts hold the name
+        self.identity = identity
+        await self._end(changed | rebuilt)
+        for key in rebuilt:
+            self._parts.pop(key, None)
+            if isinstance(old := self._configs[key], LinkConfig):
+                self._release(key.name, old, wanted.get(key))
+            if key not in wanted:
+                del self._lives[key]
+        self._configs = wanted
+        for group in _GROUPS:
+            for key in wanted:
+                if key.group == group:
+                    self._begin(key, wanted[key])
+        await asyncio.sleep(0)  # every session's first step: binding an address waits for nothing
+        return [str(key) for key in sorted(changed | rebuilt)]
+
+    def _release(self, link: str, old: LinkConfig, new: Config | None) -> None:
+        """Its buffer is filled no more, unless it asks for that again; records are of use to its own kind."""
+        if isinstance(new, LinkConfig) and new.kind == old.kind:
+            self._buffers.of(link).fill_from({})
+        else:
+            self._buffers.forget(link)
+
+    def _to_rebuild(self, wanted: Mapping[Key, Config], changed: Iterable[Key]) -> set[Key]:
+        """What is gone or has another shape, and what holds a reference to such a part."""
+        rebuilt: set[Key] = set()
+        for group in _GROUPS:
+            for key, config in self._configs.items():
+                if key.group != group:
+                    continue
+                gone = key in changed and (key not in wanted or wanted[key].shape != config.shape)
+                if gone or any(used in rebuilt for used in _uses(config)):
+                    rebuilt.add(key)
+        return rebuilt
+
+    def _begin(self, key: Key, config: Config) -> None:
+        if key in self._tasks:
+            return
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts[key] = self._build(key.name, config)
+        part.config = config
+        life = self._lives.get(key)
+        if life is None:
+            life = self._lives[key] = Life(str(key), _TRYING[key.group], self._now, time)
+        self._tasks[key] = self._scope.start(supervise(part, life, self._backoff(config)), str(key))
+
+    def _build(self, name: str, config: Config) -> Part:
+        match config:
+            case PortConfig():
+                return config.build(name)
+            case DeviceConfig():
+                return Device(name, config, self.transactor(config.port))
+            case LinkConfig():
+                return config.build(name, self)
+
+    def _backoff(self, config: Config) -> Backoff:
+        if isinstance(config, LinkConfig):
+            again = config.reconnect
+            return Backoff(again.first, again.max, again.stable, self._random)
+        return Backoff(PORT_RETRY, PORT_RETRY, 0.0, self._random)
+
+    async def stop(self) -> None:
+        await self._end(self._tasks)
+
+    async def _end(self, keys: Iterable[Key]) -> None:
+        for group in reversed(_GROUPS):
+            tasks = [self._tasks.pop(key) for key in tuple(keys) if key.group == group and key in self._tasks]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, late = await asyncio.wait(tasks, timeout=_GOODBYE)
+                for task in late:
+                    log.error("%s does not end", task.get_name())
+
+    # The Wiring
+
+    def stream(self, port: str, /) -> Stream:
+        part = self._parts[Key("ports", port)]
+        assert isinstance(part, Stream)
+        return part
+
+    def transactor(self, port: str, /) -> Transactor:
+        part = self._parts[Key("ports", port)]
+        assert isinstance(part, Transactor)
+        return part
+
+    def device(self, name: str, /) -> Sampled:
+        part = self._parts[Key("devices", name)]
+        assert isinstance(part, Sampled)
+        return part
+
+    def buffer(self, link: str, fans: Mapping[str, Fan[Frame] | Fan[bytes]], /) -> Buffer:
+        buffer = self._buffers.of(link)
+        buffer.fill_from(fans)
+        return buffer
+
+    # What is seen from outside
+
+    def status(self) -> dict[str, dict[str, dict[str, object]]]:
+        """By group and name."""
+        record: dict[str, dict[str, dict[str, object]]] = {group: {} for group in _GROUPS}
+        for key in self._configs:
+            record[key.group][key.name] = {**self._lives[key].status(), **self._parts[key].status()}
+        return record
+
+    @property
+    def healthy(self) -> bool:
+        """Everything that is configured is at work."""
+        things = (thing for group in self.status().values() for thing in group.values())
+        return all(thing["state"] in _AT_WORK for thing in things)
+
+    def traces(self) -> Mapping[str, Fan[Traced]]:
+        """By name, a link's before a device's before a port's where they share it, and as "ports.meters"."""
+        named = {key.name: self._parts[key].trace for group in _GROUPS for key in self._of(group)}
+        return named | {str(key): self._parts[key].trace for key in self._configs}
+
+    def _of(self, group: str) -> Iterator[Key]:
+        return (key for key in self._configs if key.group == group)
+
+
+def _wanted(tree: Tree) -> dict[Key, Config]:
+    groups: tuple[tuple[str, Mapping[str, Config]], ...] = (
+        ("ports", tree.ports),
+        ("devices", tree.devices),
+        ("links", tree.links),
+    )
+    return {Key(group, name): config for group, tables in groups for name, config in tables.items()}
+
+
+def _uses(config: Config) -> Iterator[Key]:
+    """The parts that this one's part holds a reference to."""
+    match config:
+        case DeviceConfig():
+            yield Key("ports", config.port)
+        case LinkConfig():
+            yield from (Key("ports", need.port) for need in config.needs())
+            yield from (Key("devices", name) for name in config.samples())

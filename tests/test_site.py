@@ -1,0 +1,313 @@
+"""The running set of parts.
+
+Start and reload are one function. The parts here only write down what they live.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar, Literal, Never
+
+from virtual import in_virtual_time
+
+from gateway.config import Tree
+from gateway.config.sections import Gateway
+from gateway.contracts import Frame, Part, Request, Stream, Traced, Transactor, failed
+from gateway.devices.model import DeviceConfig
+from gateway.errors import LineDown
+from gateway.flow import Fan
+from gateway.scope import Scope
+from gateway.settings import Identity, LinkConfig, Names, Need, PortConfig, Wiring
+from gateway.site import Site
+from gateway.status import Life, PartStatus
+
+ME = Identity("here", "host", "02:00:00:00:00:01")
+DIARY: list[str] = []  # "+ports.meters 9600": its session began; "-ports.meters 9600": it ended
+
+
+@dataclass(eq=False)
+class Diarist:
+    """A part whose session begins, waits and ends, and says so. A stubborn one does not end at once."""
+
+    name: str
+    config: Any
+    state: str
+    stubborn_for: float = 0.0
+    trace: Fan[Traced] = field(default_factory=Fan)
+
+    async def session(self, life: Life, /) -> Never:
+        entry = f"{self.name} {self.config.tag}".strip()
+        DIARY.append(f"+{entry}")
+        life.up(state=self.state)
+        try:
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError
+        finally:
+            await asyncio.shield(asyncio.sleep(self.stubborn_for))
+            DIARY.append(f"-{entry}")
+
+    def status(self) -> PartStatus:
+        return {"present": self.config.tag}
+
+
+@dataclass(eq=False)
+class Line(Diarist):
+    """A port: a Stream and a Transactor both, but its config says as which it may be used."""
+
+    chunks: Fan[bytes] = field(default_factory=Fan)
+    frames: Fan[Frame] = field(default_factory=Fan)
+
+    def offer(self, data: bytes, /) -> bool:
+        return False
+
+    async def send(self, data: bytes, /) -> None:
+        raise LineDown("it is only a test")
+
+    def ask(self, request: Request, /) -> asyncio.Future[bytes]:
+        return failed(LineDown("it is only a test"))
+
+
+class RawPort(PortConfig):
+    offers: ClassVar[Mapping[str, type]] = {"": Stream}
+    mode: Literal["raw"] = "raw"
+    tty: str = "/dev/null"
+    baudrate: int = 9600
+    format: str = "8N1"
+    tag: str = ""
+    stubborn_for: float = 0.0
+
+    def build(self, name: str, /) -> Part:
+        return Line(f"ports.{name}", self, "open", self.stubborn_for)
+
+
+class BusPort(RawPort):
+    offers: ClassVar[Mapping[str, type]] = {"": Transactor}
+    mode: Literal["bus"] = "bus"  # type: ignore[assignment]
+
+
+class LiveLink(LinkConfig):
+    """Uses ports and keeps nothing."""
+
+    wants: ClassVar[type] = Stream
+    kind: Literal["live"] = "live"
+    ports: Names = ()
+    buses: Names = ()
+    tag: str = ""
+
+    def needs(self) -> Iterator[Need]:
+        for name in self.ports:
+            yield Need(("ports",), name, Stream)
+        for name in self.buses:
+            yield Need(("buses",), name, Transactor)
+
+    def build(self, name: str, wiring: Wiring, /) -> Part:
+        used = [*map(wiring.stream, self.ports), *map(wiring.transactor, self.buses)]
+        BUILT[name] = wiring.identity.name, used
+        return Diarist(f"links.{name}", self, "up")
+
+
+class KeepingLink(LiveLink):
+    """Keeps what its ports and devices say."""
+
+    kind: Literal["keeping"] = "keeping"  # type: ignore[assignment]
+    devices: Names = ()
+
+    def samples(self) -> Names:
+        return self.devices
+
+    def build(self, name: str, wiring: Wiring, /) -> Part:
+        ports = {f"port/{port}": wiring.stream(port).frames for port in self.ports}
+        devices = {f"device/{device}": wiring.device(device).frames for device in self.devices}
+        BUFFERS[name] = wiring.buffer(name, ports | devices)
+        return super().build(name, wiring)
+
+
+BUILT: dict[str, tuple[str, list[object]]] = {}  # of each link the last: for whom, and with which ports
+BUFFERS: dict[str, Any] = {}
+
+
+def tree(**parts: Any) -> Tree:
+    """Of ports, devices and links; what each is, its type says."""
+
+    def of(kind: type) -> dict[str, Any]:
+        return {name: part for name, part in parts.items() if isinstance(part, kind)}
+
+    return Tree(
+        gateway=Gateway(name="here"), ports=of(PortConfig), links=of(LinkConfig), devices=of(DeviceConfig)
+    )
+
+
+def device(port: str, unit: int = 1) -> DeviceConfig:
+    point = {"holding": 0, "type": "uint16"}
+    return DeviceConfig.model_validate({"port": port, "unit_id": unit, "points": {"x": point}})
+
+
+@asynccontextmanager
+async def a_site() -> AsyncIterator[Site]:
+    for memory in (DIARY, BUILT, BUFFERS):
+        memory.clear()
+    async with Scope() as scope:
+        site = Site(scope, Random(1), first_seq=1)
+        yield site
+        await site.stop()
+
+
+def written() -> list[str]:
+    """What is new in the diary."""
+    entries = list(DIARY)
+    DIARY.clear()
+    return entries
+
+
+@in_virtual_time
+async def test_ports_are_born_first_and_links_die_first() -> None:
+    async with a_site() as site:
+        assert await site.apply(tree(cloud=LiveLink(ports=("scale",)), scale=RawPort()), ME) == [
+            "links.cloud",
+            "ports.scale",
+        ]
+        assert written() == ["+ports.scale", "+links.cloud"]
+        await site.stop()
+        assert written() == ["-links.cloud", "-ports.scale"]
+
+
+@in_virtual_time
+async def test_the_same_config_once_more_changes_nothing() -> None:
+    async with a_site() as site:
+        config = {
+            "scale": RawPort(),
+            "cloud": LiveLink(ports=("scale",)),
+            "bus": BusPort(),
+            "meter": device("bus"),
+        }
+        await site.apply(tree(**config), ME)
+        before, parts = written(), dict(BUILT)
+        assert await site.apply(tree(**{name: part.model_copy() for name, part in config.items()}), ME) == []
+        assert (len(before), written()) == (3, [])
+        assert parts == BUILT
+
+
+@in_virtual_time
+async def test_with_the_same_shape_a_part_stays_and_lives_on_with_its_new_config() -> None:
+    async with a_site() as site:
+        link = LiveLink(ports=("scale",))
+        await site.apply(tree(scale=RawPort(tag="old"), cloud=link), ME)
+        written()
+        port = BUILT["cloud"][1]
+        assert await site.apply(tree(scale=RawPort(tag="new"), cloud=link), ME) == ["ports.scale"]
+        assert written() == ["-ports.scale old", "+ports.scale new"]
+        assert await site.apply(
+            tree(scale=RawPort(tag="new"), cloud=LiveLink(ports=("scale",), tag="x")), ME
+        ) == ["links.cloud"]
+        assert BUILT["cloud"][1] == port
+
+
+@in_virtual_time
+async def test_another_shape_is_built_anew_with_all_that_refers_to_it() -> None:
+    async with a_site() as site:
+        others = {
+            "meter": device("line"),
+            "near": LiveLink(buses=("line",)),
+            "far": KeepingLink(devices=("meter",)),
+            "other": LiveLink(ports=("scale",)),
+            "scale": RawPort(),
+        }
+        await site.apply(tree(line=BusPort(), **others), ME)
+        line, scale = BUILT["near"][1], BUILT["other"][1]
+        written()
+
+        class NewBus(BusPort):
+            mode: Literal["new-bus"] = "new-bus"  # type: ignore[assignment]
+
+        assert await site.apply(tree(line=NewBus(), **others), ME) == [
+            "devices.meter",
+            "links.far",
+            "links.near",
+            "ports.line",
+        ]
+        assert "+links.other" not in written()
+        assert BUILT["other"][1] == scale
+        assert BUILT["near"][1] != line
+
+
+@in_virtual_time
+async def test_another_name_of_the_gateway_builds_the_links_anew_and_nothing_else() -> None:
+    async with a_site() as site:
+        config = tree(scale=RawPort(), cloud=LiveLink(ports=("scale",)))
+        await site.apply(config, ME)
+        written()
+        assert await site.apply(config, ME._replace(name="there")) == ["links.cloud"]
+        assert written() == ["-links.cloud", "+links.cloud"]
+        assert BUILT["cloud"][0] == "there"
+
+
+@in_virtual_time
+async def test_what_leaves_the_config_ends_and_leaves_the_status_and_the_traces() -> None:
+    async with a_site() as site:
+        await site.apply(tree(scale=RawPort(), printer=RawPort()), ME)
+        assert await site.apply(tree(scale=RawPort()), ME) == ["ports.printer"]
+        assert written()[-1] == "-ports.printer"
+        assert list(site.status()["ports"]) == ["scale"]
+        assert list(site.traces()) == ["scale", "ports.scale"]
+
+
+@in_virtual_time
+async def test_a_link_keeps_its_records_over_a_reload_and_misses_none() -> None:
+    async with a_site() as site:
+        await site.apply(tree(scale=RawPort(), cloud=KeepingLink(ports=("scale",))), ME)
+        (scale,) = BUILT["cloud"][1]
+        assert isinstance(scale, Line)
+        scale.frames.push(Frame(0.0, b"one"))
+        more = tree(scale=RawPort(), printer=RawPort(), cloud=KeepingLink(ports=("scale", "printer")))
+        assert "links.cloud" in await site.apply(more, ME)
+        scale.frames.push(Frame(0.0, b"two"))
+        assert [record.payload for record in await BUFFERS["cloud"].read(0, 10)] == [b"one", b"two"]
+
+
+@in_virtual_time
+async def test_a_link_that_is_gone_or_of_another_kind_keeps_nothing_any_more() -> None:
+    async with a_site() as site:
+        keeping = tree(scale=RawPort(), cloud=KeepingLink(ports=("scale",)))
+        for later in (tree(scale=RawPort()), tree(scale=RawPort(), cloud=LiveLink(ports=("scale",)))):
+            await site.apply(keeping, ME)
+            (scale,) = BUILT["cloud"][1]
+            assert isinstance(scale, Line)
+            scale.frames.push(Frame(0.0, b"old"))
+            await site.apply(later, ME)
+            assert not scale.frames
+            await site.apply(keeping, ME)
+            assert BUFFERS["cloud"].size == 0
+
+
+@in_virtual_time
+async def test_a_part_that_does_not_end_holds_up_nobody_for_long() -> None:
+    async with a_site() as site:
+        await site.apply(tree(stuck=RawPort(stubborn_for=60.0), scale=RawPort()), ME)
+        before = asyncio.get_running_loop().time()
+        await site.apply(tree(scale=RawPort()), ME)
+        assert asyncio.get_running_loop().time() - before < 3.0
+        assert list(site.status()["ports"]) == ["scale"]
+
+
+@in_virtual_time
+async def test_it_is_healthy_while_all_that_is_configured_is_at_work() -> None:
+    async with a_site() as site:
+        await site.apply(tree(scale=RawPort()), ME)
+        assert site.healthy
+        await site.apply(tree(scale=RawPort(), bus=BusPort(), meter=device("bus")), ME)
+        assert not site.healthy  # the meter was not asked yet
+        assert site.status()["devices"]["meter"]["state"] == "unknown"
+        assert site.status()["ports"]["scale"]["state"] == "open"
+
+
+@in_virtual_time
+async def test_a_name_that_two_have_is_traced_at_the_link() -> None:
+    async with a_site() as site:
+        ports = {"raw": RawPort(), "scale": RawPort()}
+        await site.apply(tree(**ports), ME)
+        at_the_port = site.traces()["scale"]
+        links = {"scale": LiveLink(ports=("raw",))}
+        await site.apply(Tree(gateway=Gateway(name="here"), ports=ports, links=links, devices={}), ME)
+        assert site.traces()["scale"] is not at_the_port
