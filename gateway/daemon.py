@@ -31,7 +31,7 @@ from .host.loop import new_event_loop
 from .host.systemd import Notifier, log_to_stderr, run_directory, state_directory
 from .host.threads import in_thread
 from .scope import Scope
-from .site import Site
+from .site import Site, at_work
 from .status import Record, timestamp
 
 CONFIG = Path("/etc/gateway/gateway.toml")
@@ -92,7 +92,7 @@ class Gateway:
                 "config": str(self._path),
                 "config_loaded_at": timestamp(self._loaded_at),
                 "config_problems": self._problems,
-                "state": "ok" if self._site.healthy and not self._problems else "degraded",
+                "state": "ok" if at_work(parts) and not self._problems else "degraded",
             },
             "ports": parts["ports"],
             "links": parts["links"],

@@ -174,12 +174,6 @@ class Site:
             record[key.group][key.name] = {**self._lives[key].status(), **self._parts[key].status()}
         return record
 
-    @property
-    def healthy(self) -> bool:
-        """Everything that is configured is at work."""
-        things = (thing for group in self.status().values() for thing in group.values())
-        return all(thing["state"] in _AT_WORK for thing in things)
-
     def traces(self) -> Mapping[str, Fan[Traced]]:
         """By name, a link's before a device's before a port's where they share it, and as "ports.meters"."""
         named = {key.name: self._parts[key].trace for group in _GROUPS for key in self._of(group)}
@@ -187,6 +181,11 @@ class Site:
 
     def _of(self, group: str) -> Iterator[Key]:
         return (key for key in self._configs if key.group == group)
+
+
+def at_work(status: Mapping[str, Mapping[str, Mapping[str, object]]]) -> bool:
+    """By a site's status: everything that is configured does what it is for."""
+    return all(thing["state"] in _AT_WORK for group in status.values() for thing in group.values())
 
 
 def _wanted(tree: Tree) -> dict[Key, Config]:

@@ -20,7 +20,7 @@ from gateway.errors import LineDown
 from gateway.flow import Fan
 from gateway.scope import Scope
 from gateway.settings import Identity, LinkConfig, Names, Need, PortConfig, Wiring
-from gateway.site import Site
+from gateway.site import Site, at_work
 from gateway.status import Life, PartStatus
 
 ME = Identity("here", "host", "02:00:00:00:00:01")
@@ -295,9 +295,9 @@ async def test_a_part_that_does_not_end_holds_up_nobody_for_long() -> None:
 async def test_it_is_healthy_while_all_that_is_configured_is_at_work() -> None:
     async with a_site() as site:
         await site.apply(tree(scale=RawPort()), ME)
-        assert site.healthy
+        assert at_work(site.status())
         await site.apply(tree(scale=RawPort(), bus=BusPort(), meter=device("bus")), ME)
-        assert not site.healthy  # the meter was not asked yet
+        assert not at_work(site.status())  # the meter was not asked yet
         assert site.status()["devices"]["meter"]["state"] == "unknown"
         assert site.status()["ports"]["scale"]["state"] == "open"
 
