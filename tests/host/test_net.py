@@ -161,6 +161,7 @@ async def test_bytes_go_both_ways_and_are_counted(answering: Answering) -> None:
         status = connection.status()
 
     assert (status["tx_bytes"], status["rx_bytes"]) == (4, 5)
+    assert 0 <= status["silent_s"] < 5
     assert status["address"] == connection.address == str(answering.endpoint)
     assert connection.host == HERE
 
@@ -389,16 +390,20 @@ async def test_a_trace_sees_both_ways_and_costs_nothing_without_a_reader(answeri
     async with connected(answering.endpoint, trace) as connection, answering.called() as foreign:
         connection.write(b"unseen")
         await foreign.hears(6)
+        assert not connection.traced
         with trace.tap() as tap:
+            assert connection.traced
             connection.write(b"out")
             await foreign.hears(3)
             await foreign.say(b"in")
             await connection.read()
+            connection.note("rx", "what it means")
             seen = await tap.take()
 
     assert [(line.way, line.data, line.text) for line in seen] == [
         ("tx", b"out", str(answering.endpoint)),
         ("rx", b"in", str(answering.endpoint)),
+        ("rx", b"", "what it means"),
     ]
 
 
@@ -416,12 +421,15 @@ async def test_every_client_is_served_and_leaves_no_trace(free_port: int, until:
             await until(lambda: not listener.peers)
 
 
-async def test_one_client_too_many_is_refused_until_there_is_room_again(free_port: int, until: Until) -> None:
+async def test_one_client_too_many_is_refused_until_there_is_room_again(
+    free_port: int, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
     async with listening(free_port, echo, clients=2) as listener, calls(free_port) as stays:
         async with calls(free_port):
             await until(lambda: len(listener.peers) == 2)
             async with calls(free_port) as too_many:
                 assert await too_many.end() == "closed"
+                assert f"{too_many.address} refused: max_clients = 2" in caplog.text
             assert listener.refused == 1
         await until(lambda: len(listener.peers) == 1)
         async with calls(free_port) as newcomer:

@@ -262,41 +262,6 @@ async def test_without_permission_a_broadcast_is_answered_0a(free_port: int) -> 
             assert not bus.seen
 
 
-# Foreign clients
-
-
-@pytest.mark.needs("mbpoll")
-async def test_mbpoll_reads_the_right_values(free_port: int) -> None:
-    with meters(7) as (_, port):
-        async with opened(port), server(free_port, Wires(meters=port)):
-            options = f"-m tcp -p {free_port} -a 7 -t 4 -0 -r 10 -c 5 -1 127.0.0.1"
-            process = await asyncio.create_subprocess_exec(
-                "mbpoll", *options.split(), stdout=asyncio.subprocess.PIPE
-            )
-            said, _ = await process.communicate()
-    assert process.returncode == 0
-    values = [line.split() for line in said.decode().splitlines() if line.startswith("[")]
-    assert values == [[f"[{n}]:", str(7 * 256 + n)] for n in range(10, 15)]
-
-
-async def test_pymodbus_reads_and_writes_the_right_values(free_port: int) -> None:
-    from pymodbus.client import AsyncModbusTcpClient
-
-    with meters(7) as (_, port):
-        async with opened(port), server(free_port, Wires(meters=port)):
-            scada = AsyncModbusTcpClient("127.0.0.1", port=free_port)
-            assert await scada.connect()
-            good = await scada.read_holding_registers(10, count=5, device_id=7)
-            written = await scada.write_registers(20, [1, 2, 3], device_id=7)
-            again = await scada.read_holding_registers(20, count=3, device_id=7)
-            missing = await scada.read_holding_registers(1000, count=1, device_id=7)
-            nobody = await scada.read_holding_registers(0, count=1, device_id=255)
-            scada.close()
-    assert good.registers == [7 * 256 + n for n in range(10, 15)]
-    assert (written.isError(), again.registers) == (False, [1, 2, 3])
-    assert (missing.exception_code, nobody.exception_code) == (2, 0x0A)
-
-
 # The config
 
 
