@@ -2,7 +2,7 @@
 
 Promises: `push` never waits and never fails; order is kept per tap; what a tap has no room for is dropped by
 its rule and counted in `missed`. BLOCK taps make `blocked()` return when none of the readers keeps up, so
-that the writer stops reading its line. A Fan without taps costs one truth test.
+that the writer stops reading its line. A Fan without taps costs a look at `taps`.
 """
 
 import asyncio
@@ -55,6 +55,8 @@ class Tap(Generic[T]):
         self._items.append(item)
         self.size += len(item)
         self._drop()
+        if self.full:
+            self._fan.filled()
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -88,7 +90,7 @@ class Fan(Generic[T]):
     """Where a writer pushes. Outlives sessions and reloads: it belongs to the part, not to the open line."""
 
     def __init__(self) -> None:
-        self._taps: tuple[Tap[T], ...] = ()
+        self.taps: tuple[Tap[T], ...] = ()  # who listens; without any, a look at this is all that it costs
         self._room, self._full = asyncio.Event(), asyncio.Event()
 
     def tap(
@@ -99,15 +101,13 @@ class Fan(Generic[T]):
     ) -> Tap[T]:
         """A new reader, holding at most `limit` (by len() of the items; one larger item is still held)."""
         tap = Tap(self, limit, rule, offer)
-        self._taps = (*self._taps, tap)
+        self.taps = (*self.taps, tap)
         self._room.set()
         return tap
 
     def push(self, item: T) -> None:
-        for tap in self._taps:
+        for tap in self.taps:
             tap.put(item)
-            if tap.full:
-                self._full.set()
 
     async def blocked(self) -> None:
         """Returns when no reader keeps up any more, and all of them want the writer to wait."""
@@ -122,7 +122,11 @@ class Fan(Generic[T]):
             await self._room.wait()
 
     def _held(self) -> bool:
-        return bool(self._taps) and all(tap.full for tap in self._taps)
+        return bool(self.taps) and all(tap.full for tap in self.taps)
+
+    def filled(self) -> None:
+        """For a Tap: it is full."""
+        self._full.set()
 
     def eased(self) -> None:
         """For a Tap: it took what waited."""
@@ -130,9 +134,5 @@ class Fan(Generic[T]):
 
     def leave(self, tap: Tap[T]) -> None:
         """For a Tap: its reader is gone."""
-        self._taps = tuple(other for other in self._taps if other is not tap)
+        self.taps = tuple(other for other in self.taps if other is not tap)
         self._room.set()
-
-    def __bool__(self) -> bool:
-        """Somebody listens."""
-        return bool(self._taps)

@@ -177,7 +177,7 @@ async def test_after_a_reload_it_is_filled_by_the_new_streams_only_and_keeps_its
     old.push(Frame(1.0, b"from a part that is gone"))
     new.push(Frame(2.0, b"after"))
 
-    assert not old
+    assert not old.taps
     assert [(record.seq, record.payload) for record in await at_once(kept)] == [
         (FIRST, b"before"),
         (FIRST + 1, b"after"),
@@ -195,7 +195,7 @@ async def test_a_buffer_belongs_to_the_links_name_until_the_link_is_forgotten() 
     buffers.forget("cloud")
     buffers.forget("never heard of")
 
-    assert not fan
+    assert not fan.taps
     assert await at_once(buffers.of("cloud")) == []
 
 

@@ -134,7 +134,7 @@ async def test_a_trace_is_a_line_per_frame_until_the_client_leaves(path: Path) -
                 "text": "read",
             }
             assert (await client.answer())["hex"] == "01 83 02"
-        await until(lambda: not fan)
+        await until(lambda: not fan.taps)
 
 
 @pytest.mark.parametrize(("name", "mode"), [("scale", "raw"), ("cloud", "mqtt")])
@@ -149,7 +149,7 @@ async def test_whatever_a_client_sends_ends_its_trace(path: Path) -> None:
         await client.ask(verb="trace", name="meters")
         client.send(b"enough\n")
         assert await client.answer() is None
-        assert not daemon.fans["meters"]
+        assert not daemon.fans["meters"].taps
 
 
 async def test_a_trace_of_nothing_known_is_refused(path: Path) -> None:
@@ -340,8 +340,8 @@ async def test_a_client_that_does_not_read_its_trace_is_sent_away(path: Path) ->
             loop = asyncio.get_running_loop()
             await loop.sock_connect(deaf, str(path))
             await loop.sock_sendall(deaf, b'{"verb":"trace","name":"scale"}\n')
-            await until(lambda: fan)
-            while fan:
+            await until(lambda: fan.taps)
+            while fan.taps:
                 fan.push(Traced(0.0, "rx", bytes(4096), ""))
                 await asyncio.sleep(0)
         async with connected(path) as client:

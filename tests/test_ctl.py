@@ -397,7 +397,7 @@ async def test_a_trace_runs_until_ctrl_c(path: Path) -> None:
     daemon = Daemon()
     async with control.serve(path, daemon):
         process = await started(path, "trace", "meters")
-        await until(lambda: daemon.fans["meters"])
+        await until(lambda: daemon.fans["meters"].taps)
         daemon.fans["meters"].push(Traced(0.0, "tx", b"\x01\x03\x00\x00\x00\x02\xc4\x0b", "read"))
         daemon.fans["meters"].push(Traced(0.0, "rx", b"\x01\x83\x02\xc0\xf1", ""))
         first, second = await lines(process, 2)
@@ -405,14 +405,14 @@ async def test_a_trace_runs_until_ctrl_c(path: Path) -> None:
         assert second[12:] == " rx 01 83 02 c0 f1"
         process.send_signal(signal.SIGINT)
         assert await ended(process) == Run(0, "", "")
-        await until(lambda: not daemon.fans["meters"])
+        await until(lambda: not daemon.fans["meters"].taps)
 
 
 async def test_a_trace_of_a_raw_port_shows_letters(path: Path) -> None:
     daemon = Daemon()
     async with control.serve(path, daemon):
         process = await started(path, "trace", "scale")
-        await until(lambda: daemon.fans["scale"])
+        await until(lambda: daemon.fans["scale"].taps)
         daemon.fans["scale"].push(Traced(0.0, "rx", b"230.1\r\n", ""))
         assert (await lines(process, 1))[0].endswith(" 230.1..")
     gone = await ended(process)
@@ -423,7 +423,7 @@ async def test_a_trace_for_programs_is_a_line_of_json_each(path: Path) -> None:
     daemon = Daemon()
     async with control.serve(path, daemon):
         process = await started(path, "--json", "trace", "scale")
-        await until(lambda: daemon.fans["scale"])
+        await until(lambda: daemon.fans["scale"].taps)
         daemon.fans["scale"].push(Traced(0.0, "rx", b"\n", "x"))
         (line,) = await lines(process, 1)
         process.terminate()
@@ -445,9 +445,9 @@ async def test_a_reader_that_has_seen_enough_ends_a_trace_quietly(path: Path) ->
             *COMMAND, "--socket", str(path), "trace", "scale", cwd=ROOT, stdout=writer, stderr=PIPE
         )
         os.close(writer)
-        await until(lambda: daemon.fans["scale"])
+        await until(lambda: daemon.fans["scale"].taps)
         os.close(reader)
-        while daemon.fans["scale"]:
+        while daemon.fans["scale"].taps:
             daemon.fans["scale"].push(Traced(0.0, "rx", bytes(100), ""))
             await asyncio.sleep(0.005)
         _, err = await process.communicate()

@@ -50,12 +50,12 @@ async def test_a_reader_gets_what_comes_after_it_and_nothing_after_it_has_left()
     await waits(tap.take())
 
 
-async def test_a_fan_is_true_while_somebody_listens() -> None:
+async def test_a_fan_knows_whether_somebody_listens() -> None:
     fan: Fan[bytes] = Fan()
-    assert not fan
+    assert not fan.taps
     with fan.tap():
-        assert fan
-    assert not fan
+        assert fan.taps
+    assert not fan.taps
 
 
 async def test_taking_waits_for_the_first_item_and_may_be_given_up() -> None:

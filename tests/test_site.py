@@ -276,7 +276,7 @@ async def test_a_link_that_is_gone_or_of_another_kind_keeps_nothing_any_more() -
             assert isinstance(scale, Line)
             scale.frames.push(Frame(0.0, b"old"))
             await site.apply(later, ME)
-            assert not scale.frames
+            assert not scale.frames.taps
             await site.apply(keeping, ME)
             assert BUFFERS["cloud"].size == 0
 

@@ -165,7 +165,7 @@ class Device:
             life.label(self._state, poll.summary())  # the question did not get as far as the device
         frame = Frame(self._wall() if poll.at is None else poll.at, poll.payload())
         self.frames.push(frame)
-        if self.trace:
+        if self.trace.taps:
             self.trace.push(
                 Traced(frame.at, "rx", frame.data, poll.summary() or f"{len(poll.values)} values")
             )

@@ -41,21 +41,16 @@ class Connection(asyncio.BufferedProtocol):
         self.rx_bytes = self.tx_bytes = self.requests = 0
         self._trace = trace
         self._loop = asyncio.get_running_loop()
-        self._since, self._heard = time(), self._loop.time()
+        self._since = time()
         self._got = bytearray()
         self._down: LinkDown | None = None
         self._wake: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self.behind = False  # the peer has not taken what was written: write no more before `drain()`
+        self._caught_up = asyncio.Event()
 
     @property
     def host(self) -> str:
         return self.address.rpartition(":")[0]
-
-    @property
-    def behind(self) -> bool:
-        """The peer has not taken what was written: write no more before `drain()`."""
-        return not self._writable.is_set()
 
     async def read(self) -> bytes:
         """What has come, at least one byte. LinkDown when the connection is over and all was read."""
@@ -70,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         return data
 
     def write(self, data: bytes) -> None:
-        if self._trace:
+        if self._trace.taps:
             self._trace.push(Traced(time(), "tx", data, self.address))
         self.tx_bytes += len(data)
         self._transport.write(data)
@@ -84,14 +79,16 @@ class Connection(asyncio.BufferedProtocol):
 
     async def drain(self) -> None:
         """Until the peer has caught up."""
-        await self._writable.wait()
+        while self.behind:
+            self._caught_up.clear()
+            await self._caught_up.wait()
         if self._down is not None:
             raise self._down
 
     @property
     def traced(self) -> bool:
         """Somebody looks on: worth a `note`."""
-        return bool(self._trace)
+        return bool(self._trace.taps)
 
     def note(self, way: str, text: str) -> None:
         """What the bytes that went this way mean."""
@@ -110,7 +107,6 @@ class Connection(asyncio.BufferedProtocol):
         record = peer_status(sock, self.address, self._since)
         record["rx_bytes"], record["tx_bytes"] = self.rx_bytes, self.tx_bytes
         record["requests"] = self.requests
-        record["silent_s"] = round(self._loop.time() - self._heard, 1)
         return record
 
     # asyncio.BufferedProtocol
@@ -127,8 +123,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(_received[:nbytes])
         self.rx_bytes += nbytes
-        self._heard = self._loop.time()
-        if self._trace:
+        if self._trace.taps:
             self._trace.push(Traced(time(), "rx", data, self.address))
         try:
             if self.sink is not None and not self._got and self.sink(data):
@@ -143,10 +138,11 @@ class Connection(asyncio.BufferedProtocol):
         self._wake_reader()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self.behind = True
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self.behind = False
+        self._caught_up.set()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(LinkDown(reason(error) if error is not None else "closed by the peer"))
@@ -154,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self, down: LinkDown) -> None:
         if self._down is None:
             self._down = down
-        self._writable.set()
+        self.resume_writing()
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -183,6 +179,7 @@ def peer_status(sock: socket.socket, address: str, since: float) -> PeerStatus:
     with suppress(OSError):  # it was closed a moment ago
         record["keepalive"] = tuning.keepalive(sock)
         way = tuning.path(sock)
+        record["silent_s"] = way.silent_s
         record["rtt_ms"], record["rto_ms"] = way.rtt_ms, way.rto_ms
         record["retransmits"], record["unacked_bytes"] = way.retransmits, way.unacked_bytes
     return record

@@ -48,12 +48,13 @@ def keepalive(sock: socket.socket) -> Keepalive:
 
 
 class Path(NamedTuple):
-    """The kernel's view of the way to the peer (struct tcp_info, tcp(7)). Milliseconds and bytes."""
+    """The kernel's view of the way to the peer (struct tcp_info, tcp(7))."""
 
     rtt_ms: float
     rto_ms: float
     retransmits: int
     unacked_bytes: int
+    silent_s: float  # since the last byte of data came
 
 
 def path(sock: socket.socket) -> Path:
@@ -61,5 +62,12 @@ def path(sock: socket.socket) -> Path:
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     (retransmits,) = struct.unpack_from("2xB", info)
     rto_us, rtt_us = struct.unpack_from("I", info, 8)[0], struct.unpack_from("I", info, 8 + 15 * 4)[0]
+    silent_ms = struct.unpack_from("I", info, 8 + 11 * 4)[0]  # tcpi_last_data_recv
     (queue,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))
-    return Path(round(rtt_us / 1000, 3), round(rto_us / 1000, 3), retransmits, queue)
+    return Path(
+        rtt_ms=round(rtt_us / 1000, 3),
+        rto_ms=round(rto_us / 1000, 3),
+        retransmits=retransmits,
+        unacked_bytes=queue,
+        silent_s=round(silent_ms / 1000, 1),
+    )

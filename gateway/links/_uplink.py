@@ -92,7 +92,7 @@ class Uplink:
         await self._window.acquire()
         if not self.mqtt.limits.qos:
             await self.mqtt.drained()  # nothing will be acknowledged: this alone holds us back
-        if self.trace:
+        if self.trace.taps:
             self.trace.push(Traced(time(), "tx", what.payload, f"publish {what.topic}"))
         ack = self.mqtt.publish(what)
         self._flying.put_nowait((what.topic, number, ack))
@@ -130,7 +130,7 @@ class Uplink:
             return
         while True:
             message = await inbox.get()
-            if self.trace:
+            if self.trace.taps:
                 self.trace.push(Traced(time(), "rx", message.payload, f"message {topic}"))
             refusal = _refusal(message)
             try:

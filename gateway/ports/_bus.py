@@ -107,7 +107,7 @@ class Bus:
     def received(self, data: bytes) -> None:
         """The line's sink."""
         now = self._now()
-        if self._trace:
+        if self._trace.taps:
             self._trace.push(Traced(time(), "rx", data, ""))
         if self._heard is None:
             self._stray(data, now)
@@ -289,7 +289,7 @@ class Bus:
 
         What the bytes mean. Answers come in pieces, so theirs is a line of its own.
         """
-        if self._trace:
+        if self._trace.taps:
             from ..wire.pdus import describe  # loads pymodbus, which nobody else here needs
 
             text = describe(pdu, answer=way == "rx")

@@ -95,7 +95,7 @@ class Port:
                 life.up(state="open")
                 while True:
                     await self.chunks.blocked()
-                    if not self.frames:  # whoever taps those keeps up
+                    if not self.frames.taps:  # whoever taps those keeps up
                         line.pause()
                     await self.chunks.room()
                     line.resume()
@@ -113,7 +113,7 @@ class Port:
             taken = self._line.offer(data)
         except LineDown:
             return False
-        if taken and self.trace:
+        if taken and self.trace.taps:
             self.trace.push(Traced(time(), "tx", data, ""))
         return taken
 
@@ -130,15 +130,15 @@ class Port:
         if self._line is None:
             raise LineDown(self._away)
         await self._line.write(piece)
-        if self.trace:
+        if self.trace.taps:
             self.trace.push(Traced(time(), "tx", piece, ""))
 
     def _received(self, chunk: bytes) -> None:
         """In the reader's callback."""
         self.chunks.push(chunk)
-        if self.trace:
+        if self.trace.taps:
             self.trace.push(Traced(time(), "rx", chunk, ""))
-        if self.frames:
+        if self.frames.taps:
             self._push(self._splitter.feed(chunk, time()))
             self._last_chunk = asyncio.get_running_loop().time()
             if self._splitter.idle is not None and self._alarm is None:

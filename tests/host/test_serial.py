@@ -129,6 +129,15 @@ async def test_closing_does_not_wait_for_a_device_that_takes_nothing(pty: Pty) -
         assert line.offer(bytes(200_000))
 
 
+async def test_after_the_block_the_line_is_closed_for_whoever_still_has_it(pty: Pty) -> None:
+    async with open_line(line_at(pty.path)) as line:
+        waiting = asyncio.ensure_future(line.gone())
+        await asyncio.sleep(0)
+
+    with pytest.raises(LineDown, match=f"^{pty.path}: closed$"):
+        await waiting
+
+
 # Why not
 
 

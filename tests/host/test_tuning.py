@@ -69,6 +69,19 @@ def test_the_kernel_tells_of_the_way_to_the_peer(pair: Pair) -> None:
     assert (way.retransmits, way.unacked_bytes) == (0, 0)
 
 
+def test_the_kernel_tells_how_long_the_peer_was_silent(pair: Pair) -> None:
+    near, far = pair
+    until = time.monotonic() + 5
+    while tuning.path(near).silent_s < 0.3 and time.monotonic() < until:
+        time.sleep(0.01)
+    silent = tuning.path(near).silent_s
+    far.sendall(b"x")
+    assert near.recv(1) == b"x"
+
+    assert 0.3 <= silent < 5
+    assert tuning.path(near).silent_s < silent
+
+
 def test_what_the_peer_has_not_acknowledged_is_counted(pair: Pair) -> None:
     near, _ = pair
     near.setblocking(False)
