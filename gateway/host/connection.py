@@ -65,6 +65,9 @@ class Connection(asyncio.BufferedProtocol):
         return data
 
     def write(self, data: bytes) -> None:
+        """To the peer, as long as there is one."""
+        if self._down is not None:
+            return
         if self._trace.taps:
             self._trace.push(Traced(time(), "tx", data, self.address))
         self.tx_bytes += len(data)
