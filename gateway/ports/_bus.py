@@ -28,6 +28,7 @@ from ._tally import Occupancy, Tally
 _BUS_QUEUE = 1024  # requests that may wait on one line
 _WORTH_RESTING = 0.001  # seconds: below that, waking for each byte costs less than the pause
 _EARLY = 0.0003  # seconds before the end of an answer: there reading goes on, to see its end at once
+_PATIENCE = 4  # guards: on a line that is never quiet the others must get their turn all the same
 _QUIET = 0.05  # seconds of silence that end an answer of unknown length, behind a USB adapter too
 
 
@@ -69,6 +70,7 @@ class Bus:
         self._job: Job | None = None  # on the wire now, `_heard` collects its answer
         self._heard: Answer | None = None
         self._overdue: tuple[int, Answer] | None = None  # a unit whose answer may still come
+        self._patient_until = 0.0  # noise keeps the line closed for that answer no longer than this
         self._free_at = self._now() + rules.gap  # no request before
         self._began = self._sent_at = self._deadline = 0.0  # of what is on the wire
         self._quiet_at: float | None = None  # when silence ends an answer of unknown length
@@ -134,7 +136,8 @@ class Bus:
             return
         unit, heard = self._overdue
         if heard.feed(data) is None:
-            self._free_at = now + self._rules.late_answer_guard
+            if now < self._patient_until:
+                self._free_at = now + self._rules.late_answer_guard
         else:
             self._tally.late += 1
             self._tally.unit(unit).late += 1
@@ -165,7 +168,7 @@ class Bus:
         """The answer, or the rest of it, may still come: what was heard so far may as well be noise."""
         assert self._job is not None
         unit, guard = self._job.request.unit, self._rules.late_answer_guard
-        self._overdue = (unit, heard)
+        self._overdue, self._patient_until = (unit, heard), now + _PATIENCE * guard
         with suppress(LineDown):  # the session ends by that, and so does this bus
             self._line.discard_output()
         if heard.heard:

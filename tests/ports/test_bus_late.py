@@ -96,6 +96,21 @@ def test_within_the_guard_not_even_reads_that_look_alike_get_a_wrong_answer(
 FIRST = read(1, 0, 2)
 
 
+def noise_for_ever(frame: bytes) -> list[Coming]:
+    """After a silence a byte comes five times in each guard."""
+    return [Coming(TIMEOUT, b"\x00"), *(Coming(GUARD / 5, b"\x00") for _ in range(100))]
+
+
+@in_virtual_time
+async def test_noise_that_never_ends_does_not_keep_the_line_closed_for_ever() -> None:
+    with Rig(in_turn(noise_for_ever, silent), request_timeout=100.0, retries=0) as rig:
+        asked = [rig.ask(FIRST), rig.ask(read(2, 50, 2))]
+        await asyncio.wait(asked[:1])
+        timed_out = asyncio.get_running_loop().time()
+        await asyncio.wait(asked)
+        assert 3 * GUARD < rig.line.sent[1].at - timed_out < 6 * GUARD
+
+
 def later_than_the_guard(frame: bytes) -> list[Coming]:
     return [Coming(TIMEOUT + GUARD + 0.05, good(frame))]
 
