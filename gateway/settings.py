@@ -252,7 +252,8 @@ class PortConfig(Model):
         return f"{self.baudrate} {self.format}"
 
     def build(self, name: str, /) -> Part:
-        raise NotImplementedError
+        """The port of this name, a part that offers `contract`. Each mode has its own."""
+        raise AssertionError(f"{self.mode} builds nothing")
 
 
 class LinkTables(Model):
@@ -291,7 +292,8 @@ class LinkConfig(LinkTables):
         return self.kind, tuple(self.needs()), tuple(self.samples())
 
     def build(self, name: str, wiring: "Wiring", /) -> Part:
-        raise NotImplementedError
+        """The link of this name, with what it uses of the others. Each kind has its own."""
+        raise AssertionError(f"{self.kind} builds nothing")
 
 
 class Wiring(Protocol):
