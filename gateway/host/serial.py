@@ -38,7 +38,8 @@ async def open_line(config: PortConfig) -> AsyncIterator[Line]:
 
 def _open(config: PortConfig) -> serial.Serial:
     """Blocks as long as the driver does."""
-    bits, parity = (8, "N") if _is_pseudo(config.tty) else (int(config.format[0]), config.format[1])
+    pseudo = _is_pseudo(config.tty)
+    bits, parity = (8, "N") if pseudo else (int(config.format[0]), config.format[1])
     device = serial.Serial(
         port=None,
         baudrate=config.baudrate,
@@ -58,7 +59,8 @@ def _open(config: PortConfig) -> serial.Serial:
     device.port = config.tty
     try:
         device.open()
-        fcntl.ioctl(device.fileno(), termios.TIOCEXCL)
+        if not pseudo:  # it would keep that beyond our last close, if we are killed
+            fcntl.ioctl(device.fileno(), termios.TIOCEXCL)
         termios.tcflush(device.fileno(), termios.TCIOFLUSH)
     except (OSError, ValueError, termios.error) as error:
         _close(device)

@@ -21,6 +21,7 @@ from gateway.settings import PortConfig
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 CONFIG = PortConfig.model_validate({"tty": "/dev/null", "mode": "raw", "baudrate": 9600, "format": "8N1"})
 NOBODY = 65534
+TIOCGEXCL = 0x80045440  # include/uapi/asm-generic/ioctls.h
 HOLDS = """
 import fcntl, sys
 tty = open(sys.argv[1], "rb", 0)
@@ -172,11 +173,13 @@ async def test_who_else_has_it_open_is_named(pty: Pty) -> None:
     assert words == f"{pty.path} is in use by {name} (pid {other.pid})"
 
 
-async def test_others_cannot_open_what_we_have(pty: Pty) -> None:
-    os.chmod(pty.path, 0o666)
+async def test_a_pty_is_not_made_exclusive_because_it_would_stay_so_after_a_kill(pty: Pty) -> None:
     async with open_line(line_at(pty.path)):
-        with an_ordinary_user(), pytest.raises(OSError, match="busy"):
-            os.open(pty.path, os.O_RDWR | os.O_NOCTTY)
+        other = pty.open()
+        exclusive = fcntl.ioctl(other, TIOCGEXCL, bytes(4))
+        os.close(other)
+
+    assert exclusive == bytes(4)
 
 
 async def test_what_is_no_tty_is_told_so(tmp_path: Path) -> None:
