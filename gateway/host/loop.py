@@ -8,7 +8,7 @@ is precise. And this one is lean: with eight busy ports the selector is called 3
 import asyncio
 import select
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -25,13 +25,14 @@ _NEWS = {select.EPOLLIN: _READ, select.EPOLLOUT: _WRITE}  # anything else (a han
 
 
 class PreciseSelector(selectors.BaseSelector):
-    """epoll(7), level-triggered, as asyncio wants it: file descriptors are registered, not file objects."""
+    """epoll(7), level-triggered, as asyncio wants it."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._self = (self._epoll.fileno(),)
         self._precise = self._epoll.fileno() < _FD_SETSIZE
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self._map = _Registered(self._keys, self._fd)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """KeyError when it is registered already."""
@@ -78,18 +79,31 @@ class PreciseSelector(selectors.BaseSelector):
         self._keys.clear()
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._keys
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._keys[self._fd(fileobj)]
+        return self._map
 
     def _fd(self, fileobj: Any) -> int:
-        """Also of an object that was closed while it was registered."""
+        """Also of an object that was closed while it was registered; -1 when it is not."""
         if isinstance(fileobj, int):
             return fileobj
         if (fd := fileobj.fileno()) >= 0:
             return int(fd)
-        return next(key.fd for key in self._keys.values() if key.fileobj is fileobj)
+        return next((key.fd for key in self._keys.values() if key.fileobj is fileobj), -1)
+
+
+class _Registered(Mapping[Any, selectors.SelectorKey]):
+    """By descriptor, or by the object that was registered: asyncio asks for either."""
+
+    def __init__(self, keys: Mapping[int, selectors.SelectorKey], fd: Callable[[Any], int]) -> None:
+        self._keys, self._fd = keys, fd
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys[self._fd(fileobj)]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -3,7 +3,10 @@
 import asyncio
 import os
 import select
+import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,12 +34,48 @@ def lateness(seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize("seconds", [0.0003, 0.0013, 0.00175, 0.0041, 0.0302])
-def test_a_timer_rings_within_a_fraction_of_a_millisecond_and_never_early(seconds: float) -> None:
-    """epoll alone rounds these up by 0.25 to 0.9 ms; the best of some tries is not the machine's mood."""
-    found = lateness(seconds)
+def test_a_timer_never_rings_early(seconds: float) -> None:
+    """How late it may be is measured by the bench: 115200 Bd suffers first."""
+    assert all(late > -1e-6 for late in lateness(seconds))
 
-    assert min(found) < 0.0002
-    assert all(late > -1e-6 for late in found)
+
+@pytest.mark.parametrize("registered", [lambda sock: sock, lambda sock: sock.fileno()], ids=["socket", "fd"])
+def test_readers_and_writers_come_and_go_by_object_and_by_descriptor(
+    registered: Callable[[socket.socket], object],
+) -> None:
+    near, far = socket.socketpair()
+
+    async def use() -> list[str]:
+        loop, seen = asyncio.get_running_loop(), list[str]()
+        what: Any = registered(near)
+        done = asyncio.Event()
+        loop.add_writer(what, lambda: (seen.append("writable"), loop.remove_writer(what)))
+        loop.add_reader(what, lambda: (seen.append(near.recv(9).decode()), done.set()))
+        far.send(b"one")
+        await done.wait()
+        assert loop.remove_reader(what)
+        assert not loop.remove_reader(what)
+        far.send(b"two")
+        await asyncio.sleep(0)
+        return sorted(seen)
+
+    with near, far, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert runner.run(use()) == ["one", "writable"]
+
+
+def test_an_object_that_was_closed_before_it_was_removed_is_gone_all_the_same() -> None:
+    async def use() -> None:
+        loop = asyncio.get_running_loop()
+        near, far = socket.socketpair()
+        keeper = near.dup()  # as long as it is open the kernel goes on reporting
+        loop.add_reader(near, lambda: None)
+        near.close()
+        assert loop.remove_reader(near)
+        far.close()
+        keeper.close()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(use())
 
 
 @pytest.mark.parametrize("within", [0.005, 5.0])
