@@ -5,8 +5,9 @@ one outcome per request; before each request the line was silent for `gap`, coun
 was read; a request that nobody wants any more, or that waited longer than `request_timeout`, never reaches
 the wire; a write goes out once.
 
-After a timeout the line stays closed until it was quiet for `late_answer_guard`, because RTU has no
-transaction id: the answer that comes late would be taken for the next one's.
+After a timeout the line stays closed until it was quiet for `late_answer_guard` (on a line that is never
+quiet, four times that), because RTU has no transaction id: the answer that comes late would be taken for the
+next one's.
 
 All of it happens in three callbacks: somebody asks, bytes come, the alarm rings. Each does its work and then
 `_go_on`.

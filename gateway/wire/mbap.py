@@ -18,9 +18,6 @@ class Adu(NamedTuple):
     unit: int
     pdu: bytes
 
-    def encode(self) -> bytes:
-        return encode(self.tid, self.unit, self.pdu)
-
 
 def encode(tid: int, unit: int, pdu: bytes) -> bytes:
     return tid.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes((unit,)) + pdu
