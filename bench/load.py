@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import quantiles
 
@@ -189,6 +190,7 @@ class RawLoad:
 def echo(port: int, count: int) -> tuple[float, float]:
     """p50 and p99 in seconds of one byte there and back, `count` times."""
     with connect(port) as connection:
+        _answered(connection)
         connection.settimeout(None)  # with one, each recv would be two system calls
         waits = []
         for number in range(count):
@@ -199,6 +201,19 @@ def echo(port: int, count: int) -> tuple[float, float]:
                 raise ConnectionError("the echo is not what was sent")
             waits.append(time.monotonic() - start)
         return percentiles(waits[count // 10 :])
+
+
+def _answered(connection: socket.socket) -> None:
+    """Until the line is open: what comes before is dropped. TimeoutError after 5 s."""
+    deadline = time.monotonic() + 5
+    connection.settimeout(0.1)
+    while True:
+        connection.send(b"?")
+        with suppress(TimeoutError):
+            connection.recv(16)
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError("nothing comes back")
 
 
 def connect(port: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """Rows: raw TCP and serial, ours and ser2net by turns on the same simulated lines."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
@@ -155,8 +156,15 @@ def _full_rate(lines: Simulator, ports: list[int], pid: int, effort: Effort) -> 
     return cpu / took, lost, through / took
 
 
-def _echo(_lines: Loopback, ports: list[int], _pid: int, _effort: Effort) -> Figures:
-    return echo(ports[0], ECHOES)
+def _echo(lines: Loopback, ports: list[int], _pid: int, _effort: Effort) -> Figures:
+    """The client on one core and the line on another: else the scheduler's choice is what is measured."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    lines.pin(max(cores))
+    try:
+        return echo(ports[0], ECHOES)
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _opened(lines: Simulator) -> None:

@@ -107,6 +107,10 @@ class Loopback:
         self._process.start()
         self.ttys: list[str] = [pipe.recv()]
 
+    def pin(self, core: int) -> None:
+        assert self._process.pid
+        os.sched_setaffinity(self._process.pid, {core})
+
     def __enter__(self) -> Self:
         return self
 

@@ -52,9 +52,7 @@ async def dial(endpoint: Endpoint, detect_within: float) -> AsyncIterator[socket
 @asynccontextmanager
 async def connect(endpoint: Endpoint, detect_within: float, trace: Fan[Traced]) -> AsyncIterator[Connection]:
     """A Connection to the first address of `endpoint` that accepts."""
-    loop = asyncio.get_running_loop()
-    sock = await _connected(endpoint, profile(detect_within))
-    _, connection = await loop.create_connection(partial(Connection, trace), sock=sock)
+    connection = Connection(await _connected(endpoint, profile(detect_within)), trace)
     try:
         yield connection
     except Exception:
@@ -125,9 +123,7 @@ class Listener:
                     sock.close()
                     continue
                 tuning.tune(sock, self._settings)
-                _, connection = await asyncio.get_running_loop().connect_accepted_socket(
-                    partial(Connection, self._trace), sock
-                )
+                connection = Connection(sock, self._trace)
                 self.peers[connection.number] = connection
                 scope.start(self._serve_one(connection, peer))
 

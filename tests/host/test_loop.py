@@ -78,6 +78,72 @@ def test_an_object_that_was_closed_before_it_was_removed_is_gone_all_the_same() 
         runner.run(use())
 
 
+def test_a_reader_that_never_rests_keeps_nothing_else_from_its_turn() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        reader, writer = os.pipe()
+        os.write(writer, b"x")
+        loop.add_reader(reader, lambda: None)
+        try:
+            async with asyncio.timeout(5):
+                await asyncio.sleep(0.01)
+                await asyncio.to_thread(lambda: None)
+        finally:
+            loop.remove_reader(reader)
+            os.close(reader)
+            os.close(writer)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(scenario())
+
+
+def test_a_bug_in_a_reader_is_told_and_the_loop_goes_on() -> None:
+    async def scenario() -> list[dict[str, Any]]:
+        loop, told, calls = asyncio.get_running_loop(), list[dict[str, Any]](), list[bytes]()
+        loop.set_exception_handler(lambda loop, context: told.append(context))
+        reader, writer = os.pipe()
+        done = asyncio.Event()
+
+        def broken() -> None:
+            calls.append(os.read(reader, 1))
+            if len(calls) == 2:
+                done.set()
+            raise ZeroDivisionError
+
+        loop.add_reader(reader, broken)
+        try:
+            os.write(writer, b"xy")
+            await done.wait()
+        finally:
+            loop.remove_reader(reader)
+            os.close(reader)
+            os.close(writer)
+        return told
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        told = runner.run(scenario())
+    assert [type(context["exception"]) for context in told] == [ZeroDivisionError] * 2
+
+
+def test_reading_and_writing_one_descriptor_are_apart() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        near, far = socket.socketpair()
+        with near, far:
+            come, writable = asyncio.Event(), asyncio.Event()
+            loop.add_reader(near.fileno(), come.set)
+            loop.add_writer(near.fileno(), writable.set)
+            await writable.wait()
+            assert not come.is_set()
+            assert loop.remove_writer(near.fileno())
+            far.send(b"x")
+            await come.wait()
+            assert loop.remove_reader(near.fileno())
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(scenario())
+
+
 @pytest.mark.parametrize("within", [0.005, 5.0])
 def test_bytes_wake_it_at_once_however_long_it_would_have_waited(within: float) -> None:
     async def scenario() -> float:
