@@ -79,6 +79,13 @@ class Stream(Protocol):
     def frames(self) -> Fan[Frame]:
         """Cut by the port's rule, only while somebody taps them."""
 
+    @property
+    def unfinished(self) -> int:
+        """How many of the last bytes that came belong to a frame that has not ended; 0 between frames.
+
+        Counted only while somebody taps `frames`, and too many rather than too few until the first one ends.
+        """
+
     def offer(self, data: bytes, /) -> bool:
         """Send all of it at once, or decline because others are in front, it is too long, or the line is
         away.

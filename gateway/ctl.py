@@ -175,7 +175,8 @@ def _check(options: Options) -> int:
     loaded = load(Path(options.file), os.environ)
     if options.json:
         problems, warnings = list(map(str, loaded.problems)), list(map(str, loaded.warnings))
-        _print_json({"ok": not problems, "problems": problems, "warnings": warnings})
+        volumes = {link: cost._asdict() for link, cost in loaded.volumes.items()}
+        _print_json({"ok": not problems, "problems": problems, "warnings": warnings, "at_rest": volumes})
     else:
         print(loaded.report(Path(options.file)))
     return BAD_NEWS if loaded.problems else GOOD

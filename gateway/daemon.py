@@ -26,6 +26,7 @@ from .contracts import Traced
 from .control import Reloaded
 from .errors import GatewayError
 from .flow import Fan
+from .host import netlink
 from .host.identity import identity
 from .host.loop import new_event_loop
 from .host.systemd import Notifier, log_to_stderr, run_directory, state_directory
@@ -134,6 +135,7 @@ async def _serve(path: Path, start: Start) -> None:
         scope.start(notifier.feed_watchdog(), "watchdog")
         site = Site(scope, Random(), first_seq=time.time_ns() // 1_000_000)
         gateway = Gateway(path, start, site, notifier)
+        scope.start(netlink.follow(site.heard), "netlink")
         loop.add_signal_handler(signal.SIGHUP, lambda: scope.start(gateway.reload(), "reload"))
         run = start.tree.gateway.run_dir or run_directory(os.environ)
         async with control.serve(run / "control.sock", gateway):

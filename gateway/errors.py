@@ -17,11 +17,19 @@ class Down(GatewayError):
     modbus = 0x0A
 
     def __init__(
-        self, reason: str, *, wait_at_least: float = 0.0, detected_after: float | None = None
+        self,
+        reason: str,
+        *,
+        wait_at_least: float = 0.0,
+        detected_after: float | None = None,
+        unacked: int | None = None,
+        at_once: bool = False,
     ) -> None:
         super().__init__(reason)
         self.wait_at_least = wait_at_least  # seconds; 60 for "not authorized", where hammering does not help
         self.detected_after = detected_after  # seconds from the last proof of life to this error
+        self.unacked = unacked  # bytes written that were not acknowledged by then
+        self.at_once = at_once  # there is another far end: try that without a wait
 
 
 class LineDown(Down):

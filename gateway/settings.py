@@ -6,9 +6,9 @@ paho, pyserial and ssl are imported by what `build()` makes, not by the model.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from . import _no_plugins  # noqa: F401  # isort: skip  (before pydantic)
 from pydantic import (
@@ -26,7 +26,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from .buffer import Buffer
 from .contracts import Frame, Part, Sampled, Stream, Transactor
 from .flow import Fan
-from .policy.liveness import NAMED
+from .policy.liveness import NAMED, Bounds
+from .policy.traffic import Heartbeat
+
+T = TypeVar("T")
 
 
 class Fault(NamedTuple):
@@ -130,7 +133,22 @@ def endpoint(value: object, *, need_host: bool = True) -> Endpoint:
     return Endpoint(host or "", int(found["port"]))
 
 
-Connect = Annotated[Endpoint, BeforeValidator(endpoint), WithJsonSchema({"type": "string"})]
+def one_or_more(read: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
+    """Of a text, or of a list of them: the far ends of a link, the preferred one first."""
+
+    def each(value: object) -> tuple[T, ...]:
+        written = value if isinstance(value, list) else [value]
+        if not written:
+            raise ValueError("at least one is needed")
+        return tuple(read(one) for one in written)
+
+    return each
+
+
+ONE_OR_MORE = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
+Connect = Annotated[tuple[Endpoint, ...], BeforeValidator(one_or_more(endpoint)), ONE_OR_MORE]
 Listen = Annotated[
     Endpoint,
     BeforeValidator(lambda value: endpoint(value, need_host=False)),
@@ -173,7 +191,7 @@ def _detect_within(value: object) -> float:
 
 
 class Liveness(Model):
-    """How long a dead far end may go unseen; every socket option follows from it."""
+    """How long a dead far end may go unseen; every socket option and the watchdog follow from it."""
 
     detect_within: Annotated[
         float,
@@ -181,6 +199,17 @@ class Liveness(Model):
         Field(ge=3, le=3600),
         WithJsonSchema({"type": "string", "examples": ["20s", *NAMED]}),
     ] = NAMED["default"]
+    read_stall: Annotated[
+        Duration | None,
+        Field(ge=3, le=86400, description="how long it may not read; as detect_within by default"),
+    ] = None
+    expect_data_within: Annotated[
+        Duration | None, Field(ge=1, description="it is dead when nothing came for so long; off by default")
+    ] = None
+
+    def bounds(self, *, speaks: bool = False) -> Bounds:
+        """`speaks`: the protocol has a heartbeat of its own."""
+        return Bounds(self.detect_within, self.read_stall, self.expect_data_within, speaks)
 
 
 class Reconnect(Model):
@@ -189,6 +218,10 @@ class Reconnect(Model):
     first: Annotated[Duration, Field(gt=0)] = 1.0
     max: Annotated[Duration, Field(gt=0)] = 60.0
     stable: Duration = 30.0
+    prefer_after: Annotated[
+        Duration | None,
+        Field(gt=0, description="back to the first far end when it could be reached for so long; never"),
+    ] = None
 
     def faults(self) -> Iterator[Fault]:
         if self.first > self.max:
@@ -274,6 +307,11 @@ class LinkConfig(LinkTables):
         """The address that this link binds, if it does: no two links may share one."""
         return None
 
+    @property
+    def idle_traffic(self) -> Heartbeat | None:
+        """What it says by itself while nobody has anything to say; None leaves that to TCP's keep-alive."""
+        return None
+
     def completed(self, ports: Mapping[str, PortConfig], devices: Collection[str]) -> Self:
         """With the defaults filled in that depend on the rest of the file."""
         return self
@@ -294,6 +332,14 @@ class LinkConfig(LinkTables):
     def build(self, name: str, wiring: "Wiring", /) -> Part:
         """The link of this name, with what it uses of the others. Each kind has its own."""
         raise AssertionError(f"{self.kind} builds nothing")
+
+
+class Listening(Model):
+    """The keys of links that listen. Each kind has its own default of `max_clients`."""
+
+    max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
+    when_full_clients: Literal["drop-idle", "refuse"] = "drop-idle"
+    kick_old_client: bool = False
 
 
 class Wiring(Protocol):

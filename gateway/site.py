@@ -18,6 +18,8 @@ from .contracts import Frame, Part, Sampled, Stream, Traced, Transactor
 from .devices.model import DeviceConfig
 from .devices.poller import Device
 from .flow import Fan
+from .host.netlink import News
+from .host.watch import at as watch_at
 from .policy.backoff import Backoff
 from .scope import Scope
 from .settings import Identity, LinkConfig, PortConfig
@@ -57,6 +59,7 @@ class Site:
         self._lives: dict[Key, Life] = {}
         self._tasks: dict[Key, asyncio.Task[Never]] = {}
         self._buffers = Buffers(first_seq)
+        self._way_back = asyncio.Event()
 
     async def apply(self, tree: Tree, identity: Identity) -> list[str]:
         """Makes the site what `tree` says. Returns the names of what was started, stopped or changed.
@@ -113,7 +116,8 @@ class Site:
         life = self._lives.get(key)
         if life is None:
             life = self._lives[key] = Life(str(key), _TRYING[key.group], self._now, time)
-        self._tasks[key] = self._scope.start(supervise(part, life, self._backoff(config)), str(key))
+        way_back = self._way_back if key.group == "links" else None
+        self._tasks[key] = self._scope.start(supervise(part, life, self._backoff(config), way_back), str(key))
 
     def _build(self, name: str, config: Config) -> Part:
         match config:
@@ -129,6 +133,25 @@ class Site:
             again = config.reconnect
             return Backoff(again.first, again.max, again.stable, self._random)
         return Backoff(PORT_RETRY, PORT_RETRY, 0.0, self._random)
+
+    def heard(self, news: News) -> None:
+        """What the kernel says of the network, for connections and for those that wait."""
+        for watch in watch_at(news.addresses):
+            match news.what:
+                case "address gone":
+                    watch.die(f"our address {watch.address} is gone")
+                case "carrier lost":
+                    watch.hurry()
+                case "carrier back":
+                    watch.calm()
+        if news.what in ("carrier back", "way back"):
+            log.info("the network is back%s", f" on {news.interface}" if news.interface else "")
+            self.way_back()
+
+    def way_back(self) -> None:
+        """An address, a carrier or a route came back: each link that waits makes one early try."""
+        self._way_back.set()
+        self._way_back.clear()  # it is for those who wait now, not for those who will
 
     async def stop(self) -> None:
         await self._end(self._tasks)

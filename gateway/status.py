@@ -5,9 +5,12 @@ Nothing here is ever read by the logic. Each part builds its own record; `site` 
 Times are RFC 3339 UTC; what ends in _s is seconds, _ms milliseconds, _bytes bytes.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, TypedDict
+
+from .errors import Down
 
 
 class Errors(TypedDict):
@@ -65,6 +68,8 @@ class PeerStatus(TypedDict):
     tx_bytes: int
     requests: int
     silent_s: float
+    proof_age_s: float | None  # None: the kernel is too old to tell, and keeps the bound by its own timers
+    detect_within_s: float  # longer than asked for where the path is too slow
     rtt_ms: float | None
     rto_ms: float | None
     retransmits: int | None
@@ -84,7 +89,8 @@ class BufferStatus(TypedDict):
 class Death(TypedDict):
     at: str
     reason: str
-    detected_after_s: float | None
+    detected_after_s: float | None  # since the last proof of life; None when the far end said goodbye
+    unacked_bytes: int | None  # written and not acknowledged by then
 
 
 class LifeStatus(TypedDict):
@@ -164,13 +170,16 @@ def timestamp(wall: float) -> str:
 
 
 _AWAY = frozenset({"waiting", "connecting"})  # one state to whoever asks since when
+_TOLD_EVERY = 60.0  # seconds between two lines of the log about one absence
+_BLINK = 1.0  # seconds: who was up for less was not back, or a flapping line would fill the log
+log = logging.getLogger(__name__)
 
 
 class Life:
-    """The diary of one supervised part: `supervise()` and the session write it, status reads it.
+    """The diary of one supervised part: `supervise()` and the session write it, status and the log tell it.
 
-    `trying` is the word for a session that is not up yet. `now` is the loop's clock, `wall` the time of day;
-    both in seconds.
+    The log has a line for each loss and each return, and one a minute in between. `trying` is the word for a
+    session that is not up yet. `now` is the loop's clock, `wall` the time of day; both in seconds.
     """
 
     def __init__(self, name: str, trying: str, now: Callable[[], float], wall: Callable[[], float]) -> None:
@@ -181,10 +190,15 @@ class Life:
         self.up_since: float | None = None  # loop time; None while it is not up
         self.attempts = self.reconnects = self.deaths = 0
         self._last_death: Death | None = None
+        self._away_since = now()  # loop time
+        self._told: float | None = None  # loop time of the last line about this absence; None: none yet
+        self._told_up = False  # the last line says that it is up
 
     def begin(self) -> None:
         """Supervision starts, perhaps after one that was cancelled while the part was up."""
-        self.up_since = None
+        self.up_since = self._told = None
+        self._told_up = False
+        self._away_since = self._now()
         self.label(self.trying)
 
     def up(self, reason: str = "", state: str = "up") -> None:
@@ -192,23 +206,50 @@ class Life:
         self.reconnects += self.deaths > 0
         self.up_since = self._now()
         self.label(state, reason)
+        if not self._told_up and state != self.trying:
+            self._tell_up()
+
+    def _tell_up(self) -> None:
+        self._told_up = True
+        if self._told is None:
+            log.info("%s: %s", self.name, self.state)
+        else:
+            again = " again" if self.deaths else ""
+            log.info("%s: %s%s after %.1f s", self.name, self.state, again, self._now() - self._away_since)
+
+    def waits(self, reason: str, delay: float) -> None:
+        """A try has failed, or a session was lost; the next begins in `delay` seconds."""
+        now = self._now()
+        self.label("waiting", reason, now + delay)
+        if self._told is None:
+            log.warning("%s: %s; next try in %.1f s", self.name, reason, delay)
+        elif now - self._told >= _TOLD_EVERY:
+            away = now - self._away_since
+            log.warning("%s: %s; away for %.0f s; next try in %.1f s", self.name, reason, away, delay)
+        else:
+            return
+        self._told, self._told_up = now, False
 
     def label(self, state: str, reason: str = "", next_try: float | None = None) -> None:
         if state != self.state and not {state, self.state} <= _AWAY:
             self._since = self._wall()
         self.state, self.reason, self._next_try = state, reason, next_try
 
-    def died(self, reason: str, detected_after: float | None) -> float:
+    def died(self, down: Down) -> float:
         """It was up and is not any more. Returns for how long it was, in seconds."""
         assert self.up_since is not None
-        lived = self._now() - self.up_since
+        now = self._now()
+        lived = now - self.up_since
+        if lived >= _BLINK or self._told is None:
+            self._away_since, self._told = now, None
         self.up_since = None
         self.deaths += 1
         self.attempts = 0
         self._last_death = {
             "at": timestamp(self._wall()),
-            "reason": reason,
-            "detected_after_s": None if detected_after is None else round(detected_after, 3),
+            "reason": str(down),
+            "detected_after_s": None if down.detected_after is None else round(down.detected_after, 3),
+            "unacked_bytes": down.unacked,
         }
         return lived
 

@@ -19,34 +19,44 @@ BUGS_ARE_FORGOTTEN_AFTER = 600.0  # seconds
 log = logging.getLogger(__name__)
 
 
-async def supervise(part: Part, life: Life, backoff: Backoff) -> Never:
-    """Runs `part`'s sessions one after the other until cancelled."""
+async def supervise(part: Part, life: Life, backoff: Backoff, way_back: asyncio.Event | None = None) -> Never:
+    """Runs `part`'s sessions one after the other until cancelled.
+
+    `way_back`, set for a moment, says that the network is back: a wait of that moment ends early.
+    """
     now = asyncio.get_running_loop().time
+    way_back = way_back or asyncio.Event()
     bugs: list[float] = []
-    said = ""
     life.begin()
     while True:
         life.attempts += 1
-        wait_at_least, detected_after = 0.0, None
         try:
             await part.session(life)
-        except Down as down:
-            reason, wait_at_least, detected_after = str(down), down.wait_at_least, down.detected_after
         except GatewayError as error:
-            reason = str(error)
+            down = error if isinstance(error, Down) else Down(str(error))
         except Exception as bug:
             bugs = [at for at in bugs if now() - at < BUGS_ARE_FORGOTTEN_AFTER] + [now()]
             if len(bugs) >= BUGS_BEFORE_GIVING_UP:
                 raise
             log.exception("%s: internal error, starting it again", life.name)
-            reason = f"internal error: {bug!r}"
+            down = Down(f"internal error: {bug!r}")
         if life.up_since is not None:
-            backoff.ended(life.died(reason, detected_after))
-            said = ""
-        delay = max(wait_at_least, backoff.next())
-        life.label("waiting", reason, now() + delay)
-        if reason != said:
-            log.warning("%s: %s; next try in %.1f s", life.name, reason, delay)
-            said = reason
-        await asyncio.sleep(delay)
-        life.label(life.trying, reason)
+            backoff.ended(life.died(down))
+        delay = 0.0 if down.at_once else backoff.next(down.wait_at_least)
+        life.waits(str(down), delay)
+        await _wait(delay, life, backoff, way_back)
+        life.label(life.trying, str(down))
+
+
+async def _wait(delay: float, life: Life, backoff: Backoff, way_back: asyncio.Event) -> None:
+    """For `delay` seconds, or less if the way comes back meanwhile; how often it does makes no difference."""
+    now = asyncio.get_running_loop().time
+    began = now()
+    try:
+        async with asyncio.timeout(delay):
+            await way_back.wait()
+    except TimeoutError:
+        return
+    left = backoff.early(now() - began)
+    life.label("waiting", life.reason, now() + left)
+    await asyncio.sleep(left)

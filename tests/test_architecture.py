@@ -29,7 +29,8 @@ LAYERS = (  # imports go down only; what stands in one line does not know each o
     {"buffer"},
     {"contracts"},
     {"flow", "scope", "wire", "policy"},
-    {"status", "errors", "toml", "show", "version", "_no_plugins"},
+    {"status", "toml", "show", "version", "_no_plugins"},
+    {"errors"},
 )
 PURE = {"wire", "policy"}
 DATA_MODULES = {

@@ -348,6 +348,7 @@ async def test_check_of_a_good_file_needs_no_daemon(path: Path, tmp_path: Path) 
         "ok": True,
         "problems": [],
         "warnings": [],
+        "at_rest": {},
     }
 
 
@@ -361,7 +362,7 @@ async def test_check_says_every_problem_and_counts_them(path: Path, tmp_path: Pa
     assert f'{file}:6:1: links.x.prot: unknown key, did you mean "port"?' in problems
     assert last == f"{file}: {len(problems)} problems"
     answer = json.loads((await run(path, "--json", "check", str(file))).out)
-    assert answer == {"ok": False, "problems": problems, "warnings": []}
+    assert answer == {"ok": False, "problems": problems, "warnings": [], "at_rest": {}}
 
 
 async def test_a_warning_does_not_make_a_file_bad(path: Path, tmp_path: Path) -> None:

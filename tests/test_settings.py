@@ -103,8 +103,14 @@ def test_a_size_without_unit_is_told_how_to_write_it(wrong: object) -> None:
     ],
 )
 def test_an_address_is_host_and_port_and_is_shown_as_it_was_written(text: str, host: str, port: int) -> None:
-    assert read(Connect, text) == read(Listen, text) == Endpoint(host, port)
+    assert read(Connect, text) == (read(Listen, text),) == (Endpoint(host, port),)
     assert str(endpoint(text)) == text
+
+
+def test_a_link_may_have_several_far_ends_in_their_order() -> None:
+    assert read(Connect, ["b:1", "a:2"]) == (Endpoint("b", 1), Endpoint("a", 2))
+    assert "at least one is needed" in refusals(lambda: read(Connect, []))[()]
+    assert 'an address is written "10.0.0.5:502"' in refusals(lambda: read(Connect, ["a:1", "b"]))[()]
 
 
 def test_only_who_listens_may_leave_the_host_out() -> None:

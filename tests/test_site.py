@@ -16,10 +16,11 @@ from gateway.config import Tree
 from gateway.config.sections import Gateway
 from gateway.contracts import Frame, Part, Request, Stream, Traced, Transactor, failed
 from gateway.devices.model import DeviceConfig
-from gateway.errors import LineDown
+from gateway.errors import LineDown, LinkDown
 from gateway.flow import Fan
+from gateway.policy.backoff import EARLY_TRY_WITHIN
 from gateway.scope import Scope
-from gateway.settings import Identity, LinkConfig, Names, Need, PortConfig, Wiring
+from gateway.settings import Identity, LinkConfig, Names, Need, PortConfig, Reconnect, Wiring
 from gateway.site import Site, at_work
 from gateway.status import Life, PartStatus
 
@@ -58,6 +59,7 @@ class Line(Diarist):
 
     chunks: Fan[bytes] = field(default_factory=Fan)
     frames: Fan[Frame] = field(default_factory=Fan)
+    unfinished: int = 0
 
     def offer(self, data: bytes, /) -> bool:
         return False
@@ -122,6 +124,31 @@ class KeepingLink(LiveLink):
         devices = {f"device/{device}": wiring.device(device).frames for device in self.devices}
         BUFFERS[name] = wiring.buffer(name, ports | devices)
         return super().build(name, wiring)
+
+
+class Unreachable(Diarist):
+    """Tries, says so and fails."""
+
+    async def session(self, life: Life, /) -> Never:
+        DIARY.append(f"{self.name} tries")
+        raise LinkDown("network unreachable")
+
+
+class LostLink(LiveLink):
+    """Nobody is there, and the next try is far away."""
+
+    kind: Literal["lost"] = "lost"  # type: ignore[assignment]
+    reconnect: Reconnect = Reconnect.model_validate({"first": "1h", "max": "1h"})
+
+    def build(self, name: str, wiring: Wiring, /) -> Part:
+        return Unreachable(f"links.{name}", self, "up")
+
+
+class LostPort(RawPort):
+    mode: Literal["lost"] = "lost"  # type: ignore[assignment]
+
+    def build(self, name: str, /) -> Part:
+        return Unreachable(f"ports.{name}", self, "open")
 
 
 BUILT: dict[str, tuple[str, list[object]]] = {}  # of each link the last: for whom, and with which ports
@@ -311,3 +338,34 @@ async def test_a_name_that_two_have_is_traced_at_the_link() -> None:
         links = {"scale": LiveLink(ports=("raw",))}
         await site.apply(Tree(gateway=Gateway(name="here"), ports=ports, links=links, devices={}), ME)
         assert site.traces()["scale"] is not at_the_port
+
+
+@in_virtual_time
+async def test_when_the_network_is_back_each_link_that_waits_tries_once_and_soon() -> None:
+    async with a_site() as site:
+        await site.apply(tree(a=LostLink(), b=LostLink(), up=LiveLink(), scale=RawPort()), ME)
+        await asyncio.sleep(10)
+        written()
+        for _ in range(3):
+            site.way_back()
+        await asyncio.sleep(0)
+        soon = [site.status()["links"][name]["next_try_s"] for name in ("a", "b")]
+        assert all(isinstance(wait, float) and 0 < wait <= EARLY_TRY_WITHIN for wait in soon)
+        assert soon[0] != soon[1]
+        await asyncio.sleep(EARLY_TRY_WITHIN)
+        assert sorted(written()) == ["links.a tries", "links.b tries"]
+        assert site.status()["links"]["up"]["state"] == "up"
+
+
+@in_virtual_time
+async def test_the_network_is_nothing_to_a_serial_line() -> None:
+    async def tries(network: bool) -> list[str]:
+        async with a_site() as site:
+            await site.apply(tree(scale=LostPort()), ME)
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                if network:
+                    site.way_back()
+            return written()
+
+    assert await tries(network=True) == await tries(network=False)

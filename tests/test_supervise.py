@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Never
@@ -13,7 +13,7 @@ from virtual import in_virtual_time
 from gateway.contracts import Part, Traced
 from gateway.errors import Busy, GatewayError, LineDown, LinkDown
 from gateway.flow import Fan
-from gateway.policy.backoff import Backoff
+from gateway.policy.backoff import EARLY_TRY_WITHIN, Backoff
 from gateway.status import Life, PartStatus
 from gateway.supervise import BUGS_ARE_FORGOTTEN_AFTER, BUGS_BEFORE_GIVING_UP, supervise
 
@@ -55,10 +55,13 @@ class Highest(Random):
 
 
 @asynccontextmanager
-async def supervised(part: Part) -> AsyncIterator[tuple[Life, asyncio.Task[Never]]]:
+async def supervised(
+    part: Part, way_back: asyncio.Event | None = None, longest: float = LONGEST
+) -> AsyncIterator[tuple[Life, asyncio.Task[Never]]]:
     now = asyncio.get_running_loop().time
     life = Life("links.cloud", "connecting", now, lambda: EPOCH + now())
-    task = asyncio.create_task(supervise(part, life, Backoff(FIRST, LONGEST, STABLE, Highest())))
+    backoff = Backoff(FIRST, longest, STABLE, Highest())
+    task = asyncio.create_task(supervise(part, life, backoff, way_back))
     try:
         yield life, task
     finally:
@@ -117,12 +120,100 @@ async def test_being_up_counts_from_up_and_not_from_the_beginning_of_the_session
 
 
 @in_virtual_time
-async def test_an_error_may_ask_for_a_longer_wait() -> None:
+async def test_an_error_may_ask_for_a_longer_wait_and_each_time_for_a_longer_one() -> None:
     part = Scripted(LinkDown("not authorized", wait_at_least=60.0))
     async with supervised(part):
-        await asyncio.sleep(200)
+        await asyncio.sleep(1000)
 
-    assert pauses(part)[:3] == [60, 60, 60]
+    assert pauses(part)[:3] == [90, 180, 360]
+
+
+# The network is back
+
+
+class Network(asyncio.Event):
+    """What supervision listens to."""
+
+    def is_back(self) -> None:
+        self.set()
+        self.clear()
+
+
+@in_virtual_time
+async def test_a_wait_ends_early_when_the_network_is_back() -> None:
+    network = Network()
+    part = Scripted(LinkDown("network unreachable"))
+    async with supervised(part, network) as (life, _):
+        await asyncio.sleep(100)
+        assert life.status()["next_try_s"] == 23.0
+        network.is_back()
+        await asyncio.sleep(0)
+        assert life.status()["next_try_s"] == EARLY_TRY_WITHIN
+        assert (life.state, life.reason) == ("waiting", "network unreachable")
+        part.up_for = [1000.0]
+        await asyncio.sleep(EARLY_TRY_WITHIN + 1)
+        assert life.state == "up"
+
+    assert part.began == [0, 1, 3, 7, 15, 31, 63, 100 + EARLY_TRY_WITHIN]
+
+
+@in_virtual_time
+async def test_however_often_the_network_is_back_there_is_one_early_try_and_the_backoff_stays() -> None:
+    network = Network()
+    part = Scripted(LinkDown("network unreachable"))
+    async with supervised(part, network):
+        await asyncio.sleep(20)
+        for _ in range(40):
+            network.is_back()
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(80)
+
+    assert part.began == [0, 1, 3, 7, 15, 20 + EARLY_TRY_WITHIN, 25 + 16, 41 + 32]
+
+
+@in_virtual_time
+async def test_a_try_that_comes_soon_anyway_is_not_put_off() -> None:
+    network = Network()
+    part = Scripted(LinkDown("network unreachable"))
+    async with supervised(part, network):
+        for _ in range(40):
+            await asyncio.sleep(0.125)
+            network.is_back()
+        await asyncio.sleep(5)
+
+    assert part.began[:4] == [0, 1, 3, 7]
+
+
+@in_virtual_time
+async def test_who_is_refused_waits_its_time_whatever_the_network_does() -> None:
+    network = Network()
+    part = Scripted(LinkDown("not authorized", wait_at_least=60.0))
+    async with supervised(part, network) as (life, _):
+        await asyncio.sleep(10)
+        network.is_back()
+        await asyncio.sleep(0)
+        assert life.status()["next_try_s"] == 50 + EARLY_TRY_WITHIN
+        await asyncio.sleep(300)
+
+    assert pauses(part) == [60 + EARLY_TRY_WITHIN, 180]
+
+
+@in_virtual_time
+async def test_who_is_not_waiting_is_left_alone() -> None:
+    class SlowToFail(Scripted):
+        async def session(self, life: Life, /) -> Never:
+            await asyncio.sleep(10)
+            await super().session(life)
+
+    network = Network()
+    part = SlowToFail(LinkDown("no answer"))
+    async with supervised(part, network) as (life, _):
+        while len(part.began) < 6:
+            await asyncio.sleep(0.25)
+            if life.state != "waiting":
+                network.is_back()
+
+    assert part.began == [10, 21, 33, 47, 65, 91]
 
 
 # Bugs
@@ -174,23 +265,97 @@ async def test_bugs_are_forgotten_in_time() -> None:
 # What is said
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was logged since it was last asked: "WARNING refused; ..."."""
+    caplog.set_level(logging.INFO)
+
+    def lines() -> list[str]:
+        new = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        caplog.clear()
+        return [line.replace("links.cloud: ", "") for line in new]
+
+    return lines
+
+
+Log = Callable[[], list[str]]
 
 
 @in_virtual_time
-async def test_the_same_reason_is_logged_once_until_it_was_up_again(caplog: pytest.LogCaptureFixture) -> None:
-    part = Scripted(LinkDown("refused"), None, None, None, 5.0, None)
-    async with supervised(part):
-        await asyncio.sleep(100)
-        assert warnings(caplog) == [
-            "links.cloud: refused; next try in 1.0 s",
-            "links.cloud: refused; next try in 8.0 s",
-        ]
-        part.error = LinkDown("no answer")
-        await asyncio.sleep(200)
+async def test_of_the_tries_that_fail_the_first_is_told_and_then_one_a_minute(log: Log) -> None:
+    class Moody(Scripted):
+        """Each time for another reason."""
 
-    assert warnings(caplog)[2:] == ["links.cloud: no answer; next try in 60.0 s"]
+        async def session(self, life: Life, /) -> Never:
+            self.error = LinkDown(f"reason {len(self.began)}")
+            await super().session(life)
+
+    async with supervised(Moody(LinkDown(""))) as (life, _):
+        await asyncio.sleep(0.5)
+        assert log() == ["WARNING reason 0; next try in 1.0 s"]
+        await asyncio.sleep(62)
+        assert log() == []
+        assert life.reason == "reason 5"
+        await asyncio.sleep(130)
+        assert log() == [
+            "WARNING reason 6; away for 63 s; next try in 60.0 s",
+            "WARNING reason 7; away for 123 s; next try in 60.0 s",
+            "WARNING reason 8; away for 183 s; next try in 60.0 s",
+        ]
+
+
+@in_virtual_time
+async def test_even_the_quickest_tries_fill_no_log(log: Log) -> None:
+    async with supervised(Scripted(LinkDown("no such device")), longest=FIRST):
+        await asyncio.sleep(3600 - 0.5)
+
+    assert len(log()) == 60
+
+
+@in_virtual_time
+async def test_each_loss_and_each_return_is_told(log: Log) -> None:
+    part = Scripted(LinkDown("reset"), None, 5.0, 1000.0)
+    async with supervised(part):
+        await asyncio.sleep(500)
+        assert log() == [
+            "WARNING reset; next try in 1.0 s",
+            "INFO up after 1.0 s",
+            "WARNING reset; next try in 2.0 s",
+            "INFO up again after 2.0 s",
+        ]
+
+
+@in_virtual_time
+async def test_who_comes_up_at_once_says_only_that(log: Log) -> None:
+    async with supervised(Scripted(LinkDown("reset"), 1000.0)):
+        await asyncio.sleep(500)
+
+    assert log() == ["INFO up"]
+
+
+@in_virtual_time
+async def test_a_line_that_flaps_is_told_once_a_minute(log: Log) -> None:
+    flaps = [0.5] * 100
+    async with supervised(Scripted(LinkDown("input/output error"), *flaps, 1000.0), longest=FIRST):
+        await asyncio.sleep(75)
+        assert log() == [
+            "INFO up",
+            "WARNING input/output error; next try in 1.0 s",
+            "INFO up again after 1.0 s",
+            "WARNING input/output error; away for 60 s; next try in 1.0 s",
+            "INFO up again after 61.0 s",
+        ]
+        await asyncio.sleep(200)
+        assert log()[-1] == "INFO up again after 121.0 s"
+
+
+@in_virtual_time
+async def test_what_was_up_only_for_a_moment_and_stays_away_is_told_within_a_minute(log: Log) -> None:
+    async with supervised(Scripted(LinkDown("reset"), 100.0, 0.5)):
+        await asyncio.sleep(102.5)
+        assert log() == ["INFO up", "WARNING reset; next try in 1.0 s", "INFO up again after 1.0 s"]
+        await asyncio.sleep(90)
+        assert log() == ["WARNING reset; away for 64 s; next try in 60.0 s"]
 
 
 @in_virtual_time
@@ -208,7 +373,7 @@ async def test_cancellation_ends_it_at_once_in_a_session_and_in_a_pause() -> Non
 
 @in_virtual_time
 async def test_the_diary_tells_what_a_technician_asks() -> None:
-    part = Scripted(LinkDown("reset by the peer", detected_after=1.23456), 40.0, None, 1000.0)
+    part = Scripted(LinkDown("reset by the peer", detected_after=1.23456, unacked=12), 40.0, None, 1000.0)
     async with supervised(part) as (life, _):
         assert life.status()["state"] == "closed"
         await asyncio.sleep(10)
@@ -223,7 +388,12 @@ async def test_the_diary_tells_what_a_technician_asks() -> None:
             "last_death": None,
         }
         await asyncio.sleep(30.75)
-        death = {"at": "2023-11-14T22:14:00.000Z", "reason": "reset by the peer", "detected_after_s": 1.235}
+        death = {
+            "at": "2023-11-14T22:14:00.000Z",
+            "reason": "reset by the peer",
+            "detected_after_s": 1.235,
+            "unacked_bytes": 12,
+        }
         assert life.status() == {
             "state": "waiting",
             "since": "2023-11-14T22:14:00.000Z",

@@ -4,7 +4,8 @@ Every problem of a file is told at once, each where it stands, and none that onl
 Nothing depends on whether a tty, a network or a broker is there.
 
 file (one TOML text: syntax, places) -> sections (each table by the model of its own kind: folders, tables,
-words) -> checks (between tables) and doubts (warnings) -> loading (the whole); schema for editors.
+words) -> checks (between tables) and doubts (warnings; volume: bytes a month) -> loading (the whole); schema
+for editors.
 """
 
 from .file import Problem

@@ -10,6 +10,7 @@ from ..settings import Fault, LinkConfig, Model, PortConfig
 from .checks import Draft
 from .sections import Gateway
 from .tables import told
+from .volume import doubtful_volume
 from .words import Keys
 
 _UNNAMED = "raspberrypi"  # the name that every new Raspberry Pi has
@@ -35,6 +36,7 @@ def doubts(
     for name, link in draft.links.items():
         if link is not None:
             yield from told(_password(path, ("links", name), link))
+            yield from told(doubtful_volume(("links", name), link))
             yield from _files(("links", name), link)
     for name, port in draft.ports.items():
         if port is not None:

@@ -18,6 +18,7 @@ from .file import File, Problem
 from .folders import LINKS, PORTS
 from .sections import Gateway, Sections
 from .tables import told
+from .volume import Volume, volume
 from .words import Keys, did_you_mean
 
 M = TypeVar("M", bound=Model)
@@ -45,12 +46,18 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     state_dir: Path | None = None
 
+    @property
+    def volumes(self) -> dict[str, Volume]:
+        """Of a good file: what each link costs at rest."""
+        return {name: volume(link) for name, link in self.tree.links.items()} if self.tree else {}
+
     def report(self, file: Path) -> str:
-        """For people: a line for each problem and warning, and the verdict."""
+        """For people: a line for each problem and warning, the verdict, and what each link costs at rest."""
         verdict = count(len(self.problems), "problem") if self.problems else "good"
         if self.warnings:
             verdict += f", {count(len(self.warnings), 'warning')}"
-        return "\n".join([*map(str, self.problems), *map(str, self.warnings), f"{file}: {verdict}"])
+        costs = [cost.told_of(link) for link, cost in self.volumes.items()]
+        return "\n".join([*map(str, self.problems), *map(str, self.warnings), f"{file}: {verdict}", *costs])
 
 
 def load(

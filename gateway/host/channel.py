@@ -16,16 +16,20 @@ from ..settings import Endpoint
 from ..status import PeerStatus
 from . import tls
 from .connection import peer_status, reason
+from .watch import Watch
 
 Socket = socket.socket
 _READ = 16 * 1024  # bytes: the largest TLS record
 
 
 class Channel:
-    """Owns `sock`. In blocking mode (the websocket handshake) nothing is kept back."""
+    """Owns `sock`, and starts its watchdog.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    In blocking mode (the websocket handshake) nothing is kept back.
+    """
+
+    def __init__(self, sock: socket.socket, watch: Watch) -> None:
+        self._sock, self._watch = sock, watch
         self._address = _peer(sock)
         self._since = time()
         self._got, self._out = bytearray(), bytearray()
@@ -70,11 +74,14 @@ class Channel:
 
     # what the session calls
 
-    def attach(self, readable: Callable[[], None]) -> None:
-        """From now on `readable` is called when something has come, and what was sent goes out."""
+    def attach(self, readable: Callable[[], None], dead: Callable[[LinkDown], None]) -> None:
+        """From now on `readable` is called when something has come, and what was sent goes out; `dead` when
+        nothing will come any more.
+        """
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._loop.add_reader(self._sock, readable)
+        self._watch.start(dead)
         self._flush_soon()
 
     @property
@@ -88,6 +95,7 @@ class Channel:
 
     def detach(self) -> None:
         """Nothing is read any more: the connection is over."""
+        self._watch.stop()
         if self._loop is not None and self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock)
 
@@ -104,7 +112,7 @@ class Channel:
         return 0.0 if self._loop is None else self._loop.time() - self._heard
 
     def status(self) -> PeerStatus:
-        record = peer_status(self._sock, self._address, self._since)
+        record = peer_status(self._sock, self._watch, self._address, self._since)
         record["rx_bytes"], record["tx_bytes"] = self.rx_bytes, self.tx_bytes
         record["silent_s"] = round(self.silent, 1)
         return record
@@ -115,7 +123,7 @@ class Channel:
         except _LATER:
             raise BlockingIOError from None
         except OSError as error:
-            self.trouble = _down(error)
+            self.trouble = self._down(error)
             raise
         self.rx_bytes += len(data)
         if self._loop is not None:
@@ -137,7 +145,7 @@ class Channel:
         except _LATER:
             pass
         except OSError as error:
-            self.trouble = self.trouble or _down(error)
+            self.trouble = self.trouble or self._down(error)
             self._out.clear()  # reading tells of the end, and often says better why
         if self._out:
             self._loop.add_writer(self._sock, self._flush)
@@ -145,6 +153,9 @@ class Channel:
             self._loop.remove_writer(self._sock)
             self._flushing = False
             self._empty.set()
+
+    def _down(self, error: OSError) -> LinkDown:
+        return tls.down(error) if isinstance(error, ssl.SSLError) else self._watch.down(reason(error))
 
 
 def _peer(sock: socket.socket) -> str:
@@ -155,7 +166,3 @@ def _peer(sock: socket.socket) -> str:
 
 
 _LATER = BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError
-
-
-def _down(error: OSError) -> LinkDown:
-    return tls.down(error) if isinstance(error, ssl.SSLError) else LinkDown(reason(error))

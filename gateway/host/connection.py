@@ -20,6 +20,7 @@ from ..flow import Fan
 from ..settings import Endpoint
 from ..status import PeerStatus, timestamp
 from . import tuning
+from .watch import Watch
 
 _HIGH_WATER = 64 * 1024  # bytes, each way, before the other side is made to wait
 _LOW_WATER = _HIGH_WATER // 4  # bytes still to go when a peer has caught up
@@ -34,11 +35,12 @@ class Connection:
     so the order holds.
     """
 
-    def __init__(self, sock: socket.socket, trace: Fan[Traced]) -> None:
+    def __init__(self, sock: socket.socket, watch: Watch, trace: Fan[Traced]) -> None:
         self.number = next(_numbers)
         self.sink: Callable[[bytes], bool] | None = None
         self.rx_bytes = self.tx_bytes = self.requests = 0
         self.behind = False  # the peer has not taken what was written: write no more before `drain()`
+        self.watch = watch
         self._sock, self._fd = sock, sock.fileno()
         try:
             self.address = address_of(sock.getpeername())
@@ -53,6 +55,7 @@ class Connection:
         self._caught_up = asyncio.Event()
         self._closing = False
         self._loop.add_reader(self._fd, self._readable)
+        watch.start(self.end)
 
     @property
     def host(self) -> str:
@@ -78,7 +81,7 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(LinkDown(reason(error)))
+            self._end(self.watch.down(reason(error)))
             return
         if not data:
             self._end(LinkDown("closed by the peer"))
@@ -94,8 +97,7 @@ class Connection:
         try:
             return sink(data)
         except Exception as error:
-            self._end(error)
-            self.abort()
+            self.end(error)
             return True
 
     def _keep(self, data: bytes) -> None:
@@ -145,7 +147,7 @@ class Connection:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self._end(LinkDown(reason(error)))
+            self._end(self.watch.down(reason(error)))
             self._out.clear()
             return 0
 
@@ -170,8 +172,15 @@ class Connection:
         """What the bytes that went this way mean."""
         self._trace.push(Traced(time(), way, b"", text))
 
+    @property
+    def idle(self) -> float:
+        """Seconds since a byte came or went."""
+        with suppress(OSError):
+            return tuning.path(self._sock).idle_s
+        return 0.0
+
     def status(self) -> PeerStatus:
-        record = peer_status(self._sock, self.address, self._since)
+        record = peer_status(self._sock, self.watch, self.address, self._since)
         record["rx_bytes"], record["tx_bytes"] = self.rx_bytes, self.tx_bytes
         record["requests"] = self.requests
         return record
@@ -192,18 +201,24 @@ class Connection:
         self._out.clear()
         self.close()
 
-    def _end(self, down: Exception) -> None:
-        """Nothing is read any more; `read` and `drain` say why."""
+    def end(self, why: Exception) -> None:
+        """At once; `read` and `drain` raise `why`."""
+        self._end(why)
+        self.abort()
+
+    def _end(self, why: Exception) -> None:
+        """Nothing is read any more."""
         if self._down is not None:
             return
-        self._down = down
+        self._down = why
+        self.watch.stop()
         self._loop.remove_reader(self._fd)
         self.behind = False
         self._caught_up.set()
         self._wake_reader()
 
 
-def peer_status(sock: socket.socket, address: str, since: float) -> PeerStatus:
+def peer_status(sock: socket.socket, watch: Watch, address: str, since: float) -> PeerStatus:
     """What the kernel knows of one connection.
 
     The counters are the caller's to fill in. `since`: wall time.
@@ -215,6 +230,8 @@ def peer_status(sock: socket.socket, address: str, since: float) -> PeerStatus:
         "tx_bytes": 0,
         "requests": 0,
         "silent_s": 0.0,
+        "proof_age_s": None if watch.proof_age is None else round(watch.proof_age, 1),
+        "detect_within_s": round(watch.detect_within, 1),
         "rtt_ms": None,
         "rto_ms": None,
         "retransmits": None,

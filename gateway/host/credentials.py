@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ..errors import LinkDown
 
-_CONFIG_FAULT = 60.0  # seconds
-
 
 def from_file(path: Path) -> str:
     """The first line, without its end. LinkDown names the file and what is wrong with it."""
@@ -18,11 +16,11 @@ def from_file(path: Path) -> str:
         secret, *_ = path.read_text("utf-8").splitlines() or [""]
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
-        raise LinkDown(f"cannot read {path}: {reason}", wait_at_least=_CONFIG_FAULT) from None
+        raise LinkDown(f"cannot read {path}: {reason}") from None
     except UnicodeDecodeError:
-        raise LinkDown(f"{path} is not UTF-8 text", wait_at_least=_CONFIG_FAULT) from None
+        raise LinkDown(f"{path} is not UTF-8 text") from None
     if not secret:
-        raise LinkDown(f"{path} has an empty first line", wait_at_least=_CONFIG_FAULT)
+        raise LinkDown(f"{path} has an empty first line")
     return secret
 
 
@@ -31,7 +29,6 @@ def from_systemd(name: str, environment: Mapping[str, str] = os.environ) -> str:
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise LinkDown(
-            f"systemd passed no credentials: the unit needs LoadCredential={name}:/path/of/the/file",
-            wait_at_least=_CONFIG_FAULT,
+            f"systemd passed no credentials: the unit needs LoadCredential={name}:/path/of/the/file"
         )
     return from_file(Path(folder) / name)

@@ -1,58 +1,56 @@
-"""Dials and listens. The only file with stream sockets; each one that it hands out is tuned from one number.
+"""Dials and listens. Each socket that is handed out is tuned and watched from one number.
 
-    async with net.dial(endpoint, detect_within) as sock:                 # for paho, which wants a socket
-    async with net.connect(endpoint, detect_within, trace) as connection: # for everybody else who dials
-    async with net.listen(endpoint, detect_within, clients, trace) as listener:
+    async with net.dial(endpoint, bounds) as (sock, watch):               # for paho, which wants a socket
+    async with net.connect(endpoint, bounds, trace) as connection:        # for everybody else who dials
+    async with net.listen(endpoint, bounds, clients, trace) as listener:
         await listener.serve(peer)
 
-Inside such a block a dead far end arrives as LinkDown out of whatever is awaited. Leaving the block by an
-error resets the connection. One peer of a listener ends alone, even by a bug of ours.
+Inside such a block a dead far end arrives as LinkDown out of whatever is awaited (with a bare socket: where
+its watch tells). Leaving the block by an error resets the connection.
 """
 
 import asyncio
-import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Never
+from typing import Any
 
 from ..contracts import Traced
-from ..errors import Down, LinkDown, PeerError
+from ..errors import LinkDown
 from ..flow import Fan
-from ..policy.liveness import Profile, profile
-from ..scope import Scope
+from ..policy.liveness import Bounds, Profile, profile
 from ..settings import Endpoint
 from . import tuning
-from .connection import Connection, address_of, reason
+from .connection import Connection, reason
+from .listener import Listener, Places
 from .threads import in_thread
-
-_ACCEPT_PAUSE = 1.0  # seconds, when the process has no descriptor left
-log = logging.getLogger(__name__)
+from .watch import Watch
 
 
 @asynccontextmanager
-async def dial(endpoint: Endpoint, detect_within: float) -> AsyncIterator[socket.socket]:
-    """A connected, tuned, non-blocking socket.
+async def dial(endpoint: Endpoint, bounds: Bounds) -> AsyncIterator[tuple[socket.socket, Watch]]:
+    """A connected, tuned, non-blocking socket, and its watchdog to be started.
 
     Whoever gets it may close it earlier. LinkDown when nobody answers.
     """
-    sock = await _connected(endpoint, profile(detect_within))
-    keeper = sock.dup()  # asyncio or paho will own and close `sock`; this one can still be reset
-    try:
-        yield sock
-    except Exception:
-        tuning.reset_on_close(keeper)
-        raise
-    finally:
-        keeper.close()
-        sock.close()
+    sock = await _connected(endpoint, profile(bounds))
+    with sock, sock.dup() as keeper:  # paho or ssl will own and close `sock`; this one can still be watched
+        watch = Watch(keeper, bounds)
+        try:
+            yield sock, watch
+        except Exception:
+            tuning.reset_on_close(keeper)
+            raise
+        finally:
+            watch.stop()
 
 
 @asynccontextmanager
-async def connect(endpoint: Endpoint, detect_within: float, trace: Fan[Traced]) -> AsyncIterator[Connection]:
+async def connect(endpoint: Endpoint, bounds: Bounds, trace: Fan[Traced]) -> AsyncIterator[Connection]:
     """A Connection to the first address of `endpoint` that accepts."""
-    connection = Connection(await _connected(endpoint, profile(detect_within)), trace)
+    sock = await _connected(endpoint, profile(bounds))
+    connection = Connection(sock, Watch(sock, bounds), trace)
     try:
         yield connection
     except Exception:
@@ -104,68 +102,18 @@ async def _connect(family: int, address: Any, settings: Profile) -> socket.socke
     return sock
 
 
-class Listener:
-    """A bound address. Accepts, limits and tunes; what a peer does is the link's business."""
-
-    def __init__(self, server: socket.socket, settings: Profile, clients: int, trace: Fan[Traced]) -> None:
-        self._server, self._settings, self._clients, self._trace = server, settings, clients, trace
-        self.peers: dict[int, Connection] = {}
-        self.refused = 0
-
-    async def serve(self, peer: Callable[[Connection], Awaitable[object]]) -> Never:
-        """Runs `peer(connection)` for each client, until cancelled."""
-        async with Scope() as scope:
-            while True:
-                sock, address = await self._accept()
-                if len(self.peers) >= self._clients:
-                    self.refused += 1
-                    log.warning("%s refused: max_clients = %d", address_of(address), self._clients)
-                    sock.close()
-                    continue
-                tuning.tune(sock, self._settings)
-                connection = Connection(sock, self._trace)
-                self.peers[connection.number] = connection
-                scope.start(self._serve_one(connection, peer))
-
-    async def _accept(self) -> tuple[socket.socket, object]:
-        while True:
-            try:
-                return await asyncio.get_running_loop().sock_accept(self._server)
-            except OSError as error:
-                log.warning("cannot accept: %s", reason(error))
-                await asyncio.sleep(_ACCEPT_PAUSE)
-
-    async def _serve_one(
-        self, connection: Connection, peer: Callable[[Connection], Awaitable[object]]
-    ) -> None:
-        log.info("%s connected", connection.address)
-        try:
-            await peer(connection)
-        except PeerError as error:
-            log.warning("%s: %s", connection.address, error)
-        except Down as down:
-            log.info("%s left: %s", connection.address, down)
-        except Exception:
-            log.exception("%s: internal error, this connection ends", connection.address)
-            connection.abort()
-        finally:
-            connection.close()
-            del self.peers[connection.number]
-
-
 @asynccontextmanager
 async def listen(
-    endpoint: Endpoint, detect_within: float, clients: int, trace: Fan[Traced]
+    endpoint: Endpoint, bounds: Bounds, places: Places, trace: Fan[Traced]
 ) -> AsyncIterator[Listener]:
-    """Bound to `endpoint`, for at most `clients` peers at once. LinkDown when the address cannot be had."""
-    settings = profile(detect_within)
+    """Bound to `endpoint`. LinkDown when the address cannot be had."""
     try:
-        server = await _bound(endpoint, settings.connect_timeout)
+        server = await _bound(endpoint, profile(bounds).connect_timeout)
     except OSError as error:
         raise LinkDown(f"cannot listen on {endpoint}: {reason(error)}") from error
     with server:
         server.setblocking(False)
-        yield Listener(server, settings, clients, trace)
+        yield Listener(server, bounds, places, trace)
 
 
 async def _bound(endpoint: Endpoint, within: float) -> socket.socket:

@@ -2,7 +2,8 @@
 words.
 
 Promises: TLS 1.2 at least, certificate and name always verified. What is wrong with a file or a certificate
-arrives as LinkDown naming it; it asks for a minute's wait, because trying again cures none of it.
+arrives as LinkDown naming it. A refusal, theirs or ours, asks for a minute's wait at least, because trying
+again does not cure it; a connection that is merely lost does not, nor does a file, which hurts nobody.
 Must not run on the loop: files are read and keys are computed with, so all of it is for a thread.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from ..errors import LinkDown
 
 Context = ssl.SSLContext
-_CONFIG_FAULT = 60.0  # seconds
+_REFUSED = 60.0  # seconds
 
 
 def context(ca: Path | None, cert: Path | None, key: Path | None) -> Context:
@@ -28,7 +29,7 @@ def context(ca: Path | None, cert: Path | None, key: Path | None) -> Context:
         try:
             made.load_verify_locations(cadata=text)
         except (ssl.SSLError, ValueError):
-            raise _fault(f"{ca} holds no certificate in PEM format") from None
+            raise LinkDown(f"{ca} holds no certificate in PEM format") from None
     if cert is not None:
         _show(made, cert, key or cert)
     return made
@@ -36,25 +37,25 @@ def context(ca: Path | None, cert: Path | None, key: Path | None) -> Context:
 
 def _show(made: Context, cert: Path, key: Path) -> None:
     if "-----BEGIN CERTIFICATE-----" not in _text(cert):
-        raise _fault(f"{cert} holds no certificate in PEM format")
+        raise LinkDown(f"{cert} holds no certificate in PEM format")
     secret = _text(key)
     if "PRIVATE KEY-----" not in secret:
-        raise _fault(f"{key} holds no private key in PEM format")
+        raise LinkDown(f"{key} holds no private key in PEM format")
     if "ENCRYPTED" in secret:
-        raise _fault(f"{key} is locked by a pass phrase that nobody is here to type: store the key without")
+        raise LinkDown(f"{key} is locked by a pass phrase that nobody is here to type: store the key without")
     try:
         made.load_cert_chain(cert, key)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise _fault(f"the key {key} does not belong to the certificate {cert}") from None
-        raise _fault(f"cannot use {cert} with {key}: {_words(error)}") from None
+            raise LinkDown(f"the key {key} does not belong to the certificate {cert}") from None
+        raise LinkDown(f"cannot use {cert} with {key}: {_words(error)}") from None
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text("ascii", "replace")
     except OSError as error:
-        raise _fault(f"cannot read {path}: {os.strerror(error.errno or 0).lower()}") from None
+        raise LinkDown(f"cannot read {path}: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def handshake(made: Context, sock: socket.socket, host: str) -> ssl.SSLSocket:
@@ -73,15 +74,21 @@ def down(error: OSError) -> LinkDown:
     """A failure in words. It may come after the handshake: TLS 1.3 refuses our certificate only then."""
     match error:
         case ssl.SSLCertVerificationError():
-            return _fault(_verification(error))
+            return _refusal(_verification(error))
         case ssl.SSLError(reason=str(reason)) if "ALERT_" in reason:
-            return _fault(_ALERTS.get(reason.partition("ALERT_")[2], f"the broker refused: {_words(error)}"))
+            return _alert(reason.partition("ALERT_")[2], _words(error))
         case ssl.SSLError(reason=str(reason)) if reason in _OURS:
-            return _fault(_OURS[reason])
+            return _refusal(_OURS[reason])
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionError():
             return LinkDown("the broker closed the connection in the middle of TLS")
         case _:
             return LinkDown(f"TLS failed: {_words(error)}")
+
+
+def _alert(name: str, words: str) -> LinkDown:
+    if name in _PASSING:
+        return LinkDown(f"the broker broke off TLS: {words}")
+    return _refusal(_ALERTS.get(name, f"the broker refused: {words}"))
 
 
 _NOT_TLS = "what answers there does not speak TLS"
@@ -104,6 +111,7 @@ _ALERTS = {  # what the far end says, RFC 8446 section 6; the names are OpenSSL'
     "ACCESS_DENIED": "the broker denies access to our client certificate",
     "PROTOCOL_VERSION": "the broker speaks no TLS of version 1.2 or later",
 }
+_PASSING = {"INTERNAL_ERROR", "BAD_RECORD_MAC", "USER_CANCELLED"}  # of these: no word about who we are
 
 _UNTRUSTED = {  # x509_vfy.h, X509_V_ERR_*
     9: "the broker's certificate is not valid yet, or the clock of this gateway is wrong",
@@ -124,5 +132,5 @@ def _words(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
-def _fault(sentence: str) -> LinkDown:
-    return LinkDown(sentence, wait_at_least=_CONFIG_FAULT)
+def _refusal(sentence: str) -> LinkDown:
+    return LinkDown(sentence, wait_at_least=_REFUSED)

@@ -10,7 +10,7 @@ import struct
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..policy.liveness import Profile
+from ..policy.liveness import Profile, Reading
 from ..status import Keepalive
 
 _TCP_RTO_MAX_MS = 44  # include/uapi/linux/tcp.h, Linux 6.15
@@ -28,6 +28,12 @@ def tune(sock: socket.socket, settings: Profile) -> None:
     sock.setsockopt(tcp, socket.TCP_USER_TIMEOUT, settings.user_timeout_ms)
     with suppress(OSError):  # older kernels: the link works, it is only slower to recover
         sock.setsockopt(tcp, _TCP_RTO_MAX_MS, settings.rto_max_ms)
+
+
+def probe_soon(sock: socket.socket) -> None:
+    """The first keep-alive probe within a second, not after the idle time. `tune` undoes it."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
 
 
 def reset_on_close(sock: socket.socket) -> None:
@@ -48,26 +54,55 @@ def keepalive(sock: socket.socket) -> Keepalive:
 
 
 class Path(NamedTuple):
-    """The kernel's view of the way to the peer (struct tcp_info, tcp(7))."""
+    """The kernel's view of the way to the peer, for people."""
 
     rtt_ms: float
     rto_ms: float
     retransmits: int
     unacked_bytes: int
     silent_s: float  # since the last byte of data came
+    idle_s: float  # since the last byte of data came or went
+
+
+_INFO_SIZE = 256  # bytes of struct tcp_info; older kernels give fewer
+_PATH = struct.Struct("=2xB5xI32xI4xI12xI")  # retransmits; rto, last data sent and received, rtt
+_READING = struct.Struct("=2x3B3xI12xI92xQQ4xII4xI")  # as far as data_segs_in (Linux 4.6)
 
 
 def path(sock: socket.socket) -> Path:
     """Raises OSError when the socket is closed."""
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    (retransmits,) = struct.unpack_from("2xB", info)
-    rto_us, rtt_us = struct.unpack_from("I", info, 8)[0], struct.unpack_from("I", info, 8 + 15 * 4)[0]
-    silent_ms = struct.unpack_from("I", info, 8 + 11 * 4)[0]  # tcpi_last_data_recv
-    (queue,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    retransmits, rto_us, sent_ms, received_ms, rtt_us = _PATH.unpack_from(info)
     return Path(
         rtt_ms=round(rtt_us / 1000, 3),
         rto_ms=round(rto_us / 1000, 3),
         retransmits=retransmits,
-        unacked_bytes=queue,
-        silent_s=round(silent_ms / 1000, 1),
+        unacked_bytes=unacked(sock),
+        silent_s=round(received_ms / 1000, 1),
+        idle_s=min(sent_ms, received_ms) / 1000,
+    )
+
+
+def unacked(sock: socket.socket) -> int:
+    """Bytes written that the peer's kernel has not confirmed. Also after the connection has died."""
+    (queue,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))
+    return int(queue)
+
+
+def reading(sock: socket.socket) -> Reading | None:
+    """For a Pulse. None where this kernel does not count all of it; OSError when the socket is closed."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    if len(info) < _READING.size:
+        return None
+    retransmits, probes, backoff, rto, in_flight, acked, received, segments, unsent, with_data = (
+        _READING.unpack_from(info)
+    )
+    return Reading(
+        acked=acked,
+        answers=segments - with_data,
+        received=received,
+        in_flight=in_flight,
+        unsent=unsent,
+        rto=rto / 1e6,
+        retrying=bool(retransmits or probes or backoff),
     )

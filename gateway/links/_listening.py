@@ -6,23 +6,31 @@ from contextlib import asynccontextmanager
 from ..contracts import Traced
 from ..flow import Fan
 from ..host import net
-from ..settings import Endpoint, LinkConfig
+from ..host.listener import Listener, Places
+from ..settings import Endpoint, Listening, Liveness
 from ..status import Life, PartStatus
+
+_IDLE = 60.0  # seconds
 
 
 class Clients:
     """The peers of the listener that is open now, if one is. `refused` counts over all of them."""
 
     def __init__(self) -> None:
-        self._listener: net.Listener | None = None
+        self._listener: Listener | None = None
         self._refused = 0
 
     @asynccontextmanager
     async def listening(
-        self, config: LinkConfig, endpoint: Endpoint, most: int, life: Life, trace: Fan[Traced]
-    ) -> AsyncIterator[net.Listener]:
+        self, liveness: Liveness, endpoint: Endpoint, config: Listening, life: Life, trace: Fan[Traced]
+    ) -> AsyncIterator[Listener]:
         """Bound, and said so."""
-        async with net.listen(endpoint, config.liveness.detect_within, most, trace) as listener:
+        places = Places(
+            config.max_clients,
+            _IDLE if config.when_full_clients == "drop-idle" else None,
+            config.kick_old_client,
+        )
+        async with net.listen(endpoint, liveness.bounds(), places, trace) as listener:
             self._listener = listener
             life.up(state="listening")
             try:

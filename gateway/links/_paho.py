@@ -10,7 +10,7 @@ import asyncio
 import logging
 import struct
 from asyncio import Future, Queue
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -18,7 +18,7 @@ from typing import Any, Never
 
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
@@ -27,11 +27,12 @@ from ..errors import LinkDown
 from ..host import tls
 from ..host.channel import Channel, Socket
 from ..host.threads import in_thread
+from ..host.watch import Watch
+from ..policy.liveness import Echo, profile
 from ..status import PeerStatus
 from . import _terms
 from ._terms import TAKEN, Ack, Hello, Limits, Message, Publication
 
-_TICK = 1.0  # seconds between two looks at paho's keep-alive
 _INBOX = 20  # messages; MQTT 5 brokers are told so, and stop there
 _LARGEST_MESSAGE = 1024 * 1024  # bytes, down
 _OVERHEAD = 10  # bytes of a PUBLISH: fixed header 5, topic length 2, packet id 2, property length 1
@@ -39,19 +40,30 @@ log = logging.getLogger(__name__)
 
 
 class _Client(paho.Client):
-    """Runs over the channel that it is given: the one private method that we replace, pinned by a test."""
+    """Runs over the channel that it is given, and pings when it is told to.
+
+    The private methods of paho that this needs are all here, pinned by a test.
+    """
 
     channel: Channel
+    on_pong: Callable[[], None]
 
     def _create_socket_connection(self) -> Any:
         return self.channel
 
+    def ping(self) -> None:
+        self._send_pingreq()
+
+    def _handle_pingresp(self) -> MQTTErrorCode:
+        self.on_pong()
+        return super()._handle_pingresp()
+
 
 @asynccontextmanager
-async def connect(sock: Socket, hello: Hello) -> AsyncIterator["Session"]:
+async def connect(sock: Socket, watch: Watch, hello: Hello) -> AsyncIterator["Session"]:
     """From a dialled socket, which it takes over, to CONNACK. LinkDown in words when that fails."""
     client = _client(hello)
-    work = partial(_shake_hands, client, sock, hello)
+    work = partial(_shake_hands, client, sock, watch, hello)
     try:
         async with asyncio.timeout(hello.timeout):
             await in_thread(work, f"mqtt {hello.host}", late=Channel.release)
@@ -85,12 +97,11 @@ def _client(hello: Hello) -> _Client:
     return client
 
 
-def _shake_hands(client: _Client, sock: Socket, hello: Hello) -> Channel:
+def _shake_hands(client: _Client, sock: Socket, watch: Watch, hello: Hello) -> Channel:
     """In a thread, because it blocks. Afterwards CONNECT waits in the channel."""
     sock.settimeout(hello.timeout)
-    channel = client.channel = Channel(
-        sock if hello.tls is None else tls.handshake(hello.tls, sock, hello.host)
-    )
+    secured = sock if hello.tls is None else tls.handshake(hello.tls, sock, hello.host)
+    channel = client.channel = Channel(secured, watch)
     try:
         if hello.version == "5":
             client.connect(
@@ -123,14 +134,16 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._client, self._channel, self._hello = client, client.channel, hello
         self.limits = Limits()
+        self.hung_up = False  # the broker closed or reset the connection and said no word
         self.lost: Future[Exception] = self._loop.create_future()
         self._greeted: Future[None] = self._loop.create_future()
         self._acks: dict[int, Future[Ack]] = {}
         self._inboxes: dict[str, Queue[Message]] = {}
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe
-        client.on_message = self._on_message
-        self._channel.attach(self._readable)
+        client.on_message, client.on_pong = self._on_message, self._answered
+        self._echo = Echo(hello.bounds, self._loop.time())
+        self._channel.attach(self._readable, self._lose)
 
     async def connack(self, timeout: float) -> None:
         ends: list[Future[Any]] = [self._greeted, self.lost]
@@ -141,10 +154,16 @@ class Session:
             raise LinkDown(f"{self._unanswered} within {timeout:g} s")
 
     async def run(self) -> Never:
-        """Keeps it alive; raises why it ended. A sibling of whoever publishes."""
+        """Asks whether the broker is still there; raises why it ended. A sibling of whoever publishes."""
+        tick = profile(self._hello.bounds).tick
         while not self.lost.done():
-            self._client.loop_misc()
-            await asyncio.wait([self.lost], timeout=_TICK)
+            now = self._loop.time()
+            if silence := self._echo.silence(now):
+                reason = f"the broker does not answer: no PINGRESP or PUBACK for {silence:.1f} s"
+                self._lose(LinkDown(reason, detected_after=silence))
+            elif self._echo.ask(now):
+                self._client.ping()
+            await asyncio.wait([self.lost], timeout=tick)
         raise self.lost.result()
 
     def publish(self, what: Publication) -> Future[Ack]:
@@ -218,6 +237,7 @@ class Session:
             qos=min(1, getattr(given, "MaximumQoS", 1)),
             retain=bool(getattr(given, "RetainAvailable", True)),
         )
+        self._answered()
         if not self._greeted.done():
             self._greeted.set_result(None)
 
@@ -225,6 +245,7 @@ class Session:
         if flags.is_disconnect_packet_from_server:
             self._lose(_terms.down("the broker ended the session", code.value, _words(code, given)))
         else:
+            self.hung_up = code != "Protocol error"
             self._lose(self._channel.trouble or self._why(code))
 
     def _why(self, code: ReasonCode) -> LinkDown:
@@ -232,9 +253,6 @@ class Session:
             return _terms.no_mqtt(self._hello.version)
         if code == "Protocol error":
             return LinkDown("the broker sent what is not MQTT")
-        if code == "Keep alive timeout":
-            silent = self._channel.silent
-            return LinkDown(f"no answer to a ping for {silent:.0f} s", detected_after=silent)
         if not self._greeted.done():
             return LinkDown(f"{self._unanswered} and closed the connection")
         return LinkDown("the broker closed the connection")
@@ -243,7 +261,11 @@ class Session:
     def _unanswered(self) -> str:
         return f"the broker did not answer CONNECT for MQTT {self._hello.version}"
 
+    def _answered(self) -> None:
+        self._echo.heard(self._loop.time())
+
     def _on_publish(self, client: object, data: object, mid: int, code: ReasonCode, given: Any) -> None:
+        self._answered()
         ack = self._acks.pop(mid, None)
         if ack is not None and not ack.done():
             ack.set_result(Ack(code.value, _words(code, given)) if code.is_failure else TAKEN)

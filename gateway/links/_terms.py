@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from ..errors import LinkDown
 from ..host import tls
+from ..policy.liveness import Bounds, profile
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -34,8 +35,17 @@ class Hello:
     username: str | None
     password: str | None = field(repr=False)
     will: Publication
-    keepalive: int
-    timeout: float  # for the handshakes, and again for CONNACK
+    bounds: Bounds
+
+    @property
+    def keepalive(self) -> int:
+        """Seconds after which the broker may hold us for dead, times 1.5; we ask more often."""
+        return max(5, int(self.bounds.detect_within / 2))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for the handshakes, and again for CONNACK."""
+        return profile(self.bounds).connect_timeout
 
 
 class Limits(NamedTuple):
@@ -78,13 +88,14 @@ class Message:
 _SLOW = 60.0  # seconds
 _NEEDS_SOMEBODY = (  # trying again soon makes it only worse
     {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}  # version, client id, password, not authorized, banned, method
-    | {0x8E, 0x98, 0x9A, 0x9B, 0x9C, 0x9D}  # taken over, administrative, no retain, no QoS 1, go elsewhere
+    | {0x98, 0x9A, 0x9B, 0x9C, 0x9D}  # administrative, no retain, no QoS 1, go elsewhere
 )
+_TAKEN_OVER = 0x8E
 _PLAIN = {  # MQTT 5.0, 2.4; the names of the others are plain enough
     0x80: "no reason given",
     0x84: 'it does not speak this version of MQTT: try version = "3.1.1"',
     0x85: "client id not allowed",
-    0x8E: "another client with the same client_id has connected",
+    _TAKEN_OVER: "another client with the same client_id has connected",
     0x9A: "it keeps no retained messages",
     0x9B: "it does not offer QoS 1",
 }
@@ -95,10 +106,51 @@ def words(code: int, name: str, *said: str) -> str:
     return _PLAIN.get(code, name.lower()) + "".join(f" ({text[:100]})" for text in said if text)
 
 
+class TakenOver(LinkDown):
+    """Another client came with our client_id, and the broker serves only one (MQTT 5.0, 3.1.4-3)."""
+
+
 def down(what: str, code: int, reason: str) -> LinkDown:
+    if code == _TAKEN_OVER:
+        return TakenOver(f"{what}: {reason}")
     return LinkDown(f"{what}: {reason}", wait_at_least=_SLOW if code in _NEEDS_SOMEBODY else 0.0)
 
 
 def no_mqtt(version: str) -> LinkDown:
     """A CONNACK that nobody understands; paho keeps that of 3.1.1 brokers which want another version, too."""
     return LinkDown(f"what answers there does not accept MQTT {version}", wait_at_least=_SLOW)
+
+
+_SOON = 30.0  # seconds
+
+
+class Rivalry:
+    """Two clients with one client_id throw each other out of the broker, for as long as both come back.
+
+    Once is a handover and tried again as ever; twice within 30 s needs somebody who gives each its own.
+    """
+
+    def __init__(self) -> None:
+        self._lost = 0  # sessions, since there was one that lasted 30 s
+
+    def judged(self, down: LinkDown, lived: float, hung_up: bool, client_id: str) -> LinkDown:
+        """What a session ended with that was up for `lived` seconds, or what must be behind it.
+
+        A broker may name the other client, but under 3.1.1 it can only hang up on us, and mosquitto before
+        2.0.15 does nothing else under 5. It may have other reasons for that: so only short sessions count,
+        and we ask.
+        """
+        if lived >= _SOON:
+            self._lost = 0
+        told = isinstance(down, TakenOver)
+        self._lost += told or (hung_up and lived < _SOON)
+        if self._lost < 2 or not (told or hung_up):
+            return down
+        named = f'another client uses our client_id "{client_id}": give each its own'
+        asked = f'{down} again and again: does another client use our client_id "{client_id}"?'
+        return LinkDown(
+            named if told else asked,
+            wait_at_least=_SLOW,
+            detected_after=down.detected_after,
+            unacked=down.unacked,
+        )

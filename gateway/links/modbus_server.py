@@ -12,7 +12,18 @@ from ..errors import GatewayError
 from ..flow import Fan
 from ..host.connection import Connection
 from ..ports._route import Route, Way
-from ..settings import Endpoint, Fault, LinkConfig, Listen, Model, Need, PortName, Wiring, unit_range
+from ..settings import (
+    Endpoint,
+    Fault,
+    LinkConfig,
+    Listen,
+    Listening,
+    Model,
+    Need,
+    PortName,
+    Wiring,
+    unit_range,
+)
 from ..status import Life, PartStatus
 from ..wire import mbap
 from ..wire.modbus import WRITES, exception
@@ -28,7 +39,7 @@ class Target(Model):
     first: Annotated[int, Field(ge=1, le=247, description="the unit id on the line of the first of them")]
 
 
-class Config(LinkConfig):
+class Config(LinkConfig, Listening):
     """[links.NAME] with kind = "modbus-server"."""
 
     wants: ClassVar[type] = Transactor
@@ -37,7 +48,6 @@ class Config(LinkConfig):
     port: PortName | None = None
     units: dict[str, str | Target] | None = None
     default_unit_id: Annotated[int, Field(ge=1, le=247)] | None = None
-    max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
 
     def faults(self) -> Iterator[Fault]:
         if self.port is not None and self.units is not None:
@@ -103,7 +113,7 @@ class Link:
     async def session(self, life: Life, /) -> Never:
         config = self.config
         async with self._clients.listening(
-            config, config.listen, config.max_clients, life, self.trace
+            config.liveness, config.listen, config, life, self.trace
         ) as listener:
             await listener.serve(self._serve)
 

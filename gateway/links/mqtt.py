@@ -1,21 +1,27 @@
 """kind = "mqtt": what the buffer holds goes up at least once and in order; `tx` comes down at most once."""
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from time import time
 from typing import Annotated, ClassVar, Literal, NamedTuple, Never, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field
 
 from ..buffer import Buffer
 from ..contracts import Frame, Part, Sampled, Stream, Traced
+from ..errors import LinkDown
 from ..flow import Fan
 from ..host import credentials, net, tls
 from ..host.identity import machine_part
 from ..host.threads import in_thread
-from ..policy.liveness import profile
+from ..policy.liveness import Bounds, profile
+from ..policy.traffic import Heartbeat, ping
+from ..scope import Scope
 from ..settings import (
+    ONE_OR_MORE,
     Endpoint,
     Fault,
     FilePath,
@@ -27,9 +33,11 @@ from ..settings import (
     PortConfig,
     Wiring,
     endpoint,
+    one_or_more,
 )
 from ..status import Life, PartStatus, PeerStatus
-from ._terms import Hello
+from ._failover import Failover
+from ._terms import Hello, Rivalry
 from ._topics import Topics
 
 _DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -85,9 +93,9 @@ class Config(LinkConfig):
     wants: ClassVar[type] = Stream
     kind: Literal["mqtt"]
     connect: Annotated[
-        Broker,
-        BeforeValidator(_broker),
-        WithJsonSchema({"type": "string"}),
+        tuple[Broker, ...],
+        BeforeValidator(one_or_more(_broker)),
+        ONE_OR_MORE,
         Field(description='the broker, such as "mqtts://broker.example.com:8883"'),
     ]
     client_id: str | None = None
@@ -115,10 +123,15 @@ class Config(LinkConfig):
         for place, name in enumerate(self.allow_tx):
             if self.ports is not None and name not in self.ports:
                 yield Fault(("allow_tx", place), f'"{name}" is not in ports: this link does not use it')
-        if self.tls != Tls() and not self.connect.tls:
+        if self.tls != Tls() and not any(broker.tls for broker in self.connect):
             yield Fault(
-                ("tls",), f'tls goes with "mqtts://" or "wss://", not with "{self.connect.scheme}://"'
+                ("tls",), f'tls goes with "mqtts://" or "wss://", not with "{self.connect[0].scheme}://"'
             )
+
+    @property
+    def idle_traffic(self) -> Heartbeat:
+        every = profile(self.liveness.bounds(speaks=True)).heartbeat
+        return ping(every, tls=self.connect[0].tls, websocket=bool(self.connect[0].path))
 
     def completed(self, ports: Mapping[str, PortConfig], devices: Collection[str]) -> Self:
         raw = [name for name, port in ports.items() if port.contract is Stream]
@@ -164,19 +177,32 @@ class Link:
         self._name, self._identity = name, identity
         self._ports, self._devices, self._buffer = ports, devices, buffer
         self._counts: Counter[str] = Counter()
+        self._rivalry, self._failover = Rivalry(), Failover()
         self._peer: Callable[[], PeerStatus] | None = None
 
     async def session(self, life: Life, /) -> Never:
-        config, detect_within = self.config, self.config.liveness.detect_within
-        password, context = await in_thread(self._files, f"{self._name}: files")
+        async with self._failover.turn(self.config.connect, life) as broker:
+            await self._serve(broker, life)
+        raise AssertionError
+
+    async def _serve(self, broker: Broker, life: Life) -> Never:
+        config, bounds = self.config, self.config.liveness.bounds(speaks=True)
+        now = asyncio.get_running_loop().time
+        rivalry, self._rivalry = self._rivalry, Rivalry()  # over if the broker cannot be had this time
+        password, context = await in_thread(partial(self._files, broker), f"{self._name}: files")
         from ._paho import connect
         from ._uplink import Uplink
 
         topics = Topics(self._identity.fill(config.prefix), config.payload, config.retain)
-        hello = self._hello(topics, password, context)
-        async with net.dial(config.connect.endpoint, detect_within) as sock, connect(sock, hello) as mqtt:
+        hello = self._hello(broker, bounds, topics, password, context)
+        async with (
+            net.dial(broker.endpoint, bounds) as (sock, watch),
+            connect(sock, watch, hello) as mqtt,
+            Scope() as scope,
+        ):
             life.up()
-            self._peer = mqtt.status
+            began, self._peer, self._rivalry = now(), mqtt.status, rivalry
+            scope.start(self._failover.preferred(config.connect[0].endpoint, bounds, config.reconnect))
             uplink = Uplink(
                 life=life,
                 mqtt=mqtt,
@@ -187,23 +213,32 @@ class Link:
             )
             try:
                 await uplink.serve(self._devices, {port: self._ports[port] for port in config.allow_tx})
+            except LinkDown as down:
+                raise rivalry.judged(down, now() - began, mqtt.hung_up, hello.client_id) from None
             finally:
                 self._peer = None
+        raise AssertionError("a scope ends by an error")
 
-    def _hello(self, topics: Topics, password: str | None, context: tls.Context | None) -> Hello:
-        config, detect_within = self.config, self.config.liveness.detect_within
+    def _hello(
+        self,
+        broker: Broker,
+        bounds: Bounds,
+        topics: Topics,
+        password: str | None,
+        context: tls.Context | None,
+    ) -> Hello:
+        config = self.config
         return Hello(
-            host=config.connect.endpoint.host,
-            port=config.connect.endpoint.port,
-            path=config.connect.path,
+            host=broker.endpoint.host,
+            port=broker.endpoint.port,
+            path=broker.path,
             tls=context,
             version=config.version,
             client_id=self._client_id(),
             username=config.username,
             password=password,
             will=topics.offline("connection lost"),
-            keepalive=max(5, int(detect_within / 2)),
-            timeout=profile(detect_within).connect_timeout,
+            bounds=bounds,
         )
 
     def _client_id(self) -> str:
@@ -212,7 +247,7 @@ class Link:
             return self._identity.fill(self.config.client_id)
         return f"{self._identity.name[:14]}-{machine_part(self._name)}"
 
-    def _files(self) -> tuple[str | None, tls.Context | None]:
+    def _files(self, broker: Broker) -> tuple[str | None, tls.Context | None]:
         """What must be read or computed beside the loop. Again for each session: secrets are rotated."""
         from . import _uplink  # noqa: F401  the import of paho alone takes 30 ms, and 5 MB that others save
 
@@ -222,7 +257,7 @@ class Link:
             password = credentials.from_file(config.password_file)
         elif config.password_credential is not None:
             password = credentials.from_systemd(config.password_credential)
-        if not config.connect.tls:
+        if not broker.tls:
             return password, None
         return password, tls.context(config.tls.ca, config.tls.cert, config.tls.key)
 
@@ -233,7 +268,7 @@ class Link:
             "direction": "connect",
             "ports": list(config.ports or ()),
             "devices": list(config.devices or ()),
-            "endpoint": str(config.connect),
+            "endpoint": self._failover.now(config.connect),
             "detect_within_s": config.liveness.detect_within,
             "peers": [] if self._peer is None else [self._peer()],
             "refused": self._counts["refused"],

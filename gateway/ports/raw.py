@@ -58,14 +58,15 @@ class Config(PortConfig):
     mode: Literal["raw"]
     frame: FrameRule = FrameRule()
 
-    def splitter(self) -> Splitter:
+    def splitter(self, passed: int = 0) -> Splitter:
+        """For a line of which so many bytes have gone by."""
         rule = self.frame
         if rule.delimiter is not None:
             start = rule.start.octets if rule.start is not None else b""
-            return ByDelimiter(rule.delimiter.octets, start, rule.trailing, rule.strip, rule.max)
+            return ByDelimiter(rule.delimiter.octets, start, rule.trailing, rule.strip, rule.max, passed)
         if rule.length is not None:
-            return ByLength(rule.length)
-        return by_silence(rule.idle_gap or _IDLE_GAP, rule.max)
+            return ByLength(rule.length, passed=passed)
+        return by_silence(rule.idle_gap or _IDLE_GAP, rule.max, passed)
 
     def build(self, name: str, /) -> Part:
         return Port(self)
@@ -82,7 +83,7 @@ class Port:
         self._tally = Tally()
         self._line: Line | None = None
         self._away = "the port is not open yet"
-        self._splitter: Splitter = config.splitter()
+        self._splitter: Splitter | None = None  # none before the first chunk that somebody wants cut
         self._last_chunk = 0.0
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -90,7 +91,7 @@ class Port:
         try:
             async with opened(self.config, self._tally) as line:
                 line.sink = self._received
-                self._line, self._splitter = line, self.config.splitter()
+                self._line = line
                 self._away = "the port was closed"
                 life.up(state="open")
                 while True:
@@ -105,6 +106,14 @@ class Port:
         finally:
             self._line = None
             self._cut()
+            self._splitter = None
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+    @property
+    def unfinished(self) -> int:
+        return self._splitter.unfinished if self._splitter is not None else 0
 
     def offer(self, data: bytes, /) -> bool:
         if self._line is None or len(data) > _AT_ONCE:
@@ -139,15 +148,25 @@ class Port:
         if self.trace.taps:
             self.trace.push(Traced(time(), "rx", chunk, ""))
         if self.frames.taps:
-            self._push(self._splitter.feed(chunk, time()))
-            self._last_chunk = asyncio.get_running_loop().time()
-            if self._splitter.idle is not None and self._alarm is None:
-                self._set_alarm(self._last_chunk + self._splitter.idle)
+            self._split(chunk)
+        else:
+            self._splitter = None  # whoever taps them next comes in the middle of something
+
+    def _split(self, chunk: bytes) -> None:
+        if self._splitter is None:
+            assert self._line is not None
+            self._splitter = self.config.splitter(self._line.rx_bytes - len(chunk))
+        self._push(self._splitter.feed(chunk, time()))
+        self._last_chunk = asyncio.get_running_loop().time()
+        if self._splitter.idle is not None and self._alarm is None:
+            self._set_alarm(self._last_chunk + self._splitter.idle)
 
     def _ring(self) -> None:
         """The idle gap is over, or bytes came since the alarm was set: then it is set again."""
         self._alarm = None
-        end = self._last_chunk + (self._splitter.idle or 0.0)
+        if self._splitter is None or self._splitter.idle is None:
+            return  # nobody wants frames any more
+        end = self._last_chunk + self._splitter.idle
         if asyncio.get_running_loop().time() >= end:
             self._cut()
         else:
@@ -157,7 +176,7 @@ class Port:
         self._alarm = asyncio.get_running_loop().call_at(at, self._ring)
 
     def _cut(self) -> None:
-        if (rest := self._splitter.flush()) is not None:
+        if self._splitter is not None and (rest := self._splitter.flush()) is not None:
             self._push((rest,))
 
     def _push(self, pieces: Iterable[Piece]) -> None:

@@ -88,8 +88,10 @@ def _link(link: Thing, look: Look) -> Fields:
     yield "kind", f"{link.get('kind', '?')}, {way} {link.get('endpoint', '?')}"
     yield "ports", ", ".join(link.get("ports") or filter(None, [link.get("port")]))
     yield "devices", ", ".join(link.get("devices") or ())
-    if link.get("detect_within_s"):
-        yield "dead peers", f"are found within {span(link['detect_within_s'])}"
+    if bound := link.get("detect_within_s"):
+        bounds = [peer.get("detect_within_s", bound) for peer in link.get("peers", ())]
+        slow = f"; within {span(max(bounds))} on a slow path" if max(bounds, default=bound) > bound else ""
+        yield "dead peers", f"are found within {span(bound)}{slow}"
     for keepalive, peers in _keepalives(link).items():
         yield "keep-alive", keepalive + ("" if len(peers) == len(link["peers"]) else f" ({', '.join(peers)})")
     if link.get("refused"):
@@ -120,6 +122,7 @@ def _peers(link: Thing, look: Look) -> Rows:
             size(peer.get("tx_bytes", 0)),
             peer.get("requests") or None,
             span(peer.get("silent_s", 0.0)),
+            "" if peer.get("proof_age_s") is None else span(peer["proof_age_s"]),
             milliseconds(peer.get("rtt_ms")),
             milliseconds(peer.get("rto_ms")),
             peer.get("retransmits") or None,
@@ -146,7 +149,7 @@ class _Kind(NamedTuple):
 
 
 _UNITS = ("UNIT", "STATE", "REQUESTS", "ANSWERS", "TIMEOUTS", "LATE", "P50", "P99")
-_PEERS = ("PEER", "FOR", "RX", "TX", "REQUESTS", "SILENT", "RTT", "RTO", "RESENT", "UNACKED")
+_PEERS = ("PEER", "FOR", "RX", "TX", "REQUESTS", "SILENT", "PROVEN", "RTT", "RTO", "RESENT", "UNACKED")
 _KINDS = {
     "ports": _Kind(_port, _UNITS, _units),
     "links": _Kind(_link, _PEERS, _peers),

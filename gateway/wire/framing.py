@@ -16,6 +16,13 @@ class Piece(NamedTuple):
 class Splitter(Protocol):
     idle: float | None  # seconds of silence after which `flush` is wanted; None: never
 
+    @property
+    def unfinished(self) -> int:
+        """How many of the last bytes belong to a frame that has not ended.
+
+        Too many rather than too few as long as nobody knows where it began.
+        """
+
     def feed(self, data: bytes, at: float) -> Iterator[Piece]: ...
 
     def flush(self) -> Piece | None:
@@ -23,46 +30,68 @@ class Splitter(Protocol):
 
 
 class ByLength:
-    """Every `length` bytes are a frame. With `idle`, also what came before so much silence is one."""
+    """Every `length` bytes are a frame. With `idle`, also what came before so much silence is one.
 
-    def __init__(self, length: int, idle: float | None = None) -> None:
+    `passed` bytes of the line went by before this one was asked: without `idle` it begins with the next whole
+    frame.
+    """
+
+    def __init__(self, length: int, idle: float | None = None, passed: int = 0) -> None:
         self._length, self.idle = length, idle
         self._got, self._at = bytearray(), 0.0
+        self._unseen = passed % length if idle is None else passed  # bytes of the first frame
+
+    @property
+    def unfinished(self) -> int:
+        return self._unseen + len(self._got)
 
     def feed(self, data: bytes, at: float) -> Iterator[Piece]:
+        if self._unseen and self.idle is None:
+            rest = min(len(data), self._length - self._unseen)
+            data, self._unseen = data[rest:], (self._unseen + rest) % self._length
         if not self._got:
             self._at = at
         self._got += data
         while len(self._got) >= self._length:
             yield Piece(self._at, bytes(self._got[: self._length]))
             del self._got[: self._length]
-            self._at = at
+            self._at, self._unseen = at, 0
 
     def flush(self) -> Piece | None:
         piece = Piece(self._at, bytes(self._got)) if self._got else None
         self._got.clear()
+        self._unseen = 0
         return piece
 
 
-def by_silence(idle: float, longest: int) -> Splitter:
+def by_silence(idle: float, longest: int, passed: int = 0) -> Splitter:
     """A frame ends when nothing came for `idle` seconds."""
-    return ByLength(longest, idle)
+    return ByLength(longest, idle, passed)
 
 
 class ByDelimiter:
     """A frame ends with `delimiter` and `trailing` bytes behind it (a checksum), and begins with `start` if
     there is one.
 
-    With `strip` the frame is only what stands between start and delimiter.
+    With `strip` the frame is only what stands between start and delimiter. `passed` bytes of the line went by
+    before this one was asked.
     """
 
     idle: float | None = None
 
-    def __init__(self, delimiter: bytes, start: bytes, trailing: int, strip: bool, longest: int) -> None:
+    def __init__(
+        self, delimiter: bytes, start: bytes, trailing: int, strip: bool, longest: int, passed: int = 0
+    ) -> None:
         self._delimiter, self._start, self._trailing, self._strip = delimiter, start, trailing, strip
         self._longest = longest
         self._got, self._at = bytearray(), 0.0
         self._searched = 0  # no delimiter begins before this
+        self._unseen = passed  # bytes before `_got` that may belong to a frame whose beginning nobody saw;
+        self._doubt = longest  # after so many more that begin none it must be over
+
+    @property
+    def unfinished(self) -> int:
+        return self._unseen + len(self._got)
 
     def feed(self, data: bytes, at: float) -> Iterator[Piece]:
         if not self._got:
@@ -72,6 +101,7 @@ class ByDelimiter:
             yield Piece(self._at, self._cut(end))
             del self._got[:end]
             self._at, self._searched = at, 0
+            self._unseen = self._doubt = 0
 
     def flush(self) -> Piece | None:
         return None  # an unfinished frame waits for its end
@@ -91,15 +121,18 @@ class ByDelimiter:
     def _seek_start(self, now: float) -> bool:
         """Drops what comes before `start`, but not the first bytes of one."""
         found = self._got.find(self._start)
-        if found > 0:
-            del self._got[:found]
+        noise = found if found >= 0 else len(self._got) - self._begun
+        if noise:
+            del self._got[:noise]
             self._at = now
-        elif found < 0:
-            keep = next(
-                (n for n in range(len(self._start) - 1, 0, -1) if self._got.endswith(self._start[:n])), 0
-            )
-            del self._got[: len(self._got) - keep]
+            self._doubt -= noise
+            self._unseen = self._unseen + noise if self._doubt > 0 else 0
         return found >= 0
+
+    @property
+    def _begun(self) -> int:
+        """How much of `start` stands at the end."""
+        return next((n for n in range(len(self._start) - 1, 0, -1) if self._got.endswith(self._start[:n])), 0)
 
     def _cut(self, end: int) -> bytes:
         if not self._strip:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from gateway.host.channel import Channel
+from gateway.host.watch import Watch
+from gateway.policy.liveness import Bounds
 
 MUCH = bytes(range(256)) * 16_000  # 4 MB: far more than the kernel takes at once
 
@@ -32,8 +34,8 @@ async def ends() -> AsyncIterator[Ends]:
         far, _ = server.accept()
         near.setblocking(False)
         far.setblocking(False)
-        channel, readable = Channel(near), asyncio.Event()
-        channel.attach(readable.set)
+        channel, readable = Channel(near, Watch(near, Bounds(20.0))), asyncio.Event()
+        channel.attach(readable.set, lambda down: None)
         try:
             with far:
                 yield Ends(channel, far, readable)

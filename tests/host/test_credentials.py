@@ -28,7 +28,7 @@ def test_what_is_wrong_with_a_secret_is_told_with_its_file(tmp_path: Path) -> No
         with pytest.raises(LinkDown) as caught:
             credentials.from_file(tmp_path / name)
         assert str(caught.value) == words.format(tmp_path / name)
-        assert caught.value.wait_at_least == 60
+        assert caught.value.wait_at_least == 0
 
 
 def test_a_credential_comes_from_the_folder_that_systemd_names(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from gateway.errors import LineDown, LinkDown, PeerError
 from gateway.flow import Fan
 from gateway.host import net, tuning
 from gateway.host.connection import Connection, reason
+from gateway.host.listener import Listener, Places
+from gateway.policy.liveness import Bounds
 from gateway.settings import Endpoint
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 Peer = Callable[[Connection], Awaitable[object]]
-DETECT_WITHIN = 20.0
+BOUNDS, EIGHT = Bounds(20.0), Places(8)
 HERE = "127.0.0.1"
 MUCH = 12_000_000  # bytes: more than the kernel and we keep for one connection
 
@@ -92,14 +94,14 @@ async def answering() -> AsyncIterator[Answering]:
 def connected(
     endpoint: Endpoint, trace: Fan[Traced] | None = None
 ) -> AbstractAsyncContextManager[Connection]:
-    return net.connect(endpoint, DETECT_WITHIN, Fan() if trace is None else trace)
+    return net.connect(endpoint, BOUNDS, Fan() if trace is None else trace)
 
 
 @asynccontextmanager
 async def listening(
-    port: int, peer: Peer, *, clients: int = 8, host: str = HERE
-) -> AsyncIterator[net.Listener]:
-    async with net.listen(Endpoint(host, port), DETECT_WITHIN, clients, Fan()) as listener:
+    port: int, peer: Peer, *, places: Places = EIGHT, host: str = HERE
+) -> AsyncIterator[Listener]:
+    async with net.listen(Endpoint(host, port), BOUNDS, places, Fan()) as listener:
         serving = asyncio.create_task(listener.serve(peer))
         try:
             yield listener
@@ -132,7 +134,7 @@ async def failure(opening: AbstractAsyncContextManager[object]) -> str:
 
 
 async def test_a_dialled_socket_is_tuned_and_does_not_block(answering: Answering) -> None:
-    async with net.dial(answering.endpoint, 5.0) as sock:
+    async with net.dial(answering.endpoint, Bounds(5.0)) as (sock, _):
         assert tuning.keepalive(sock) == {"idle_s": 1, "interval_s": 1, "count": 3, "user_timeout_ms": 5000}
         assert not sock.getblocking()
 
@@ -173,7 +175,7 @@ async def test_each_connection_has_a_number_of_its_own(answering: Answering) -> 
 
 async def test_nobody_listening_is_said_in_words(free_port: int) -> None:
     endpoint = Endpoint(HERE, free_port)
-    for opening in (net.dial(endpoint, DETECT_WITHIN), connected(endpoint)):
+    for opening in (net.dial(endpoint, BOUNDS), connected(endpoint)):
         assert await failure(opening) == f"{endpoint}: connection refused: nothing listens there"
 
 
@@ -187,7 +189,7 @@ async def test_a_connect_that_nobody_answers_is_given_up_in_time() -> None:
         endpoint = Endpoint(*server.getsockname())
         held.enter_context(socket.create_connection(endpoint))
         begun = loop.time()
-        words = await failure(net.dial(endpoint, 0.3))
+        words = await failure(net.dial(endpoint, Bounds(0.3)))
 
     assert words == f"no answer from {endpoint} within 0.3 s"
     assert loop.time() - begun < 2
@@ -206,7 +208,10 @@ UNKNOWN, IMPOSSIBLE = "cannot resolve {}: Name or service not known", '"{}" is n
     ],
 )
 async def test_a_name_that_is_none_is_said_in_words(name: str, words: str) -> None:
-    for opening in (net.dial(Endpoint(name, 1), 5.0), net.listen(Endpoint(name, 1), 5.0, 1, Fan())):
+    for opening in (
+        net.dial(Endpoint(name, 1), Bounds(5.0)),
+        net.listen(Endpoint(name, 1), Bounds(5.0), Places(1), Fan()),
+    ):
         assert await failure(opening) == words.format(name)
 
 
@@ -224,11 +229,11 @@ async def test_giving_up_a_connect_leaves_nothing_open(
         server.listen(0)
         endpoint = Endpoint(*server.getsockname())
         with socket.create_connection(endpoint):
-            given_up = asyncio.ensure_future(failure(net.dial(endpoint, 5.0)))
+            given_up = asyncio.ensure_future(failure(net.dial(endpoint, Bounds(5.0))))
             await until(lambda: descriptors() > before + 2)
             given_up.cancel()
             await asyncio.wait([given_up])
-    await failure(net.dial(Endpoint(HERE, free_port), 5.0))
+    await failure(net.dial(Endpoint(HERE, free_port), Bounds(5.0)))
 
     assert descriptors() == before
 
@@ -247,9 +252,7 @@ async def test_leaving_by_an_error_resets_the_connection(
 
     async def session() -> None:
         async with (
-            net.dial(answering.endpoint, DETECT_WITHIN)
-            if opening == "dial"
-            else connected(answering.endpoint)
+            net.dial(answering.endpoint, BOUNDS) if opening == "dial" else connected(answering.endpoint)
         ):
             inside.set()
             match leaving:
@@ -430,7 +433,7 @@ async def test_every_client_is_served_and_leaves_no_trace(free_port: int, until:
 async def test_one_client_too_many_is_refused_until_there_is_room_again(
     free_port: int, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with listening(free_port, echo, clients=2) as listener, calls(free_port) as stays:
+    async with listening(free_port, echo, places=Places(2)) as listener, calls(free_port) as stays:
         async with calls(free_port):
             await until(lambda: len(listener.peers) == 2)
             async with calls(free_port) as too_many:
@@ -442,6 +445,55 @@ async def test_one_client_too_many_is_refused_until_there_is_room_again(
             for client in (stays, newcomer):
                 await client.say(b"served")
                 assert await client.hears(6) == b"served"
+
+
+async def test_who_was_idle_for_longest_makes_room(
+    free_port: int, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    places = Places(2, drop_idle=0.3)
+    async with listening(free_port, echo, places=places) as listener, calls(free_port) as idle:
+        await until(lambda: len(listener.peers) == 1)
+        async with calls(free_port) as busy:
+            await until(lambda: min((peer.idle for peer in listener.peers.values()), default=0) > 0.3)
+            await busy.say(b"x")
+            await busy.hears(1)
+            async with calls(free_port) as newcomer:
+                await newcomer.say(b"served")
+                assert await newcomer.hears(6) == b"served"
+                assert await idle.end() == "reset"
+                assert {peer.address for peer in listener.peers.values()} == {busy.address, newcomer.address}
+            assert f"{idle.address} left: idle for" in caplog.text
+        assert listener.refused == 0
+
+
+async def test_nobody_makes_room_who_was_busy_a_moment_ago(free_port: int, until: Until) -> None:
+    async with (
+        listening(free_port, echo, places=Places(1, drop_idle=60.0)) as listener,
+        calls(free_port) as stays,
+    ):
+        await until(lambda: listener.peers)
+        async with calls(free_port) as newcomer:
+            assert await newcomer.end() == "closed"
+        assert listener.refused == 1
+        await stays.say(b"still here")
+        assert await stays.hears(10) == b"still here"
+
+
+async def test_an_old_connection_that_answers_keeps_its_place_from_its_own_host(
+    free_port: int, until: Until
+) -> None:
+    """One that does not is in tests/system/test_deaths.py: that takes a wire to cut."""
+    async with (
+        listening(free_port, echo, places=Places(1, kick_old=True)) as listener,
+        calls(free_port) as stays,
+    ):
+        await until(lambda: listener.peers)
+        async with calls(free_port) as newcomer:
+            assert await newcomer.end() == "closed"
+        assert listener.refused == 1
+        await stays.say(b"still here")
+        assert await stays.hears(10) == b"still here"
 
 
 async def test_a_bug_in_one_peer_ends_that_peer_alone(
@@ -483,7 +535,7 @@ async def test_a_peer_that_ends_by_an_expected_error_is_one_line_in_the_log(
 
 
 async def test_a_client_that_was_gone_before_it_was_accepted_harms_nobody(free_port: int) -> None:
-    async with net.listen(Endpoint(HERE, free_port), DETECT_WITHIN, 8, Fan()) as listener:
+    async with net.listen(Endpoint(HERE, free_port), BOUNDS, Places(8), Fan()) as listener:
         for _ in range(3):
             with socket.create_connection((HERE, free_port)) as gone:
                 tuning.reset_on_close(gone)
@@ -507,7 +559,7 @@ async def test_when_a_listener_ends_its_peers_end_with_it(free_port: int, until:
 
 async def test_no_descriptor_stays_open(free_port: int, descriptors: Callable[[], int], until: Until) -> None:
     before = descriptors()
-    async with listening(free_port, echo, clients=1) as listener:
+    async with listening(free_port, echo, places=Places(1)) as listener:
         async with calls(free_port), calls(free_port) as refused:
             await refused.end()
         await until(lambda: not listener.peers)
@@ -534,8 +586,8 @@ async def test_without_a_free_descriptor_it_waits_for_one(
 
 
 async def test_an_address_in_use_is_said_in_words(free_port: int) -> None:
-    async with net.listen(Endpoint(HERE, free_port), DETECT_WITHIN, 1, Fan()):
-        words = await failure(net.listen(Endpoint(HERE, free_port), DETECT_WITHIN, 1, Fan()))
+    async with net.listen(Endpoint(HERE, free_port), BOUNDS, Places(1), Fan()):
+        words = await failure(net.listen(Endpoint(HERE, free_port), BOUNDS, Places(1), Fan()))
 
     assert words == f"cannot listen on {HERE}:{free_port}: another program uses this address"
 
@@ -548,7 +600,7 @@ async def test_an_address_is_free_again_at_once(free_port: int, until: Until) ->
 
 
 async def test_an_address_of_another_host_is_said_in_words() -> None:
-    words = await failure(net.listen(Endpoint("192.0.2.1", 5020), DETECT_WITHIN, 1, Fan()))
+    words = await failure(net.listen(Endpoint("192.0.2.1", 5020), BOUNDS, Places(1), Fan()))
 
     assert words == "cannot listen on 192.0.2.1:5020: this host has no such address"
 

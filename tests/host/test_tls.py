@@ -54,7 +54,7 @@ def test_what_is_wrong_with_a_file_is_told_with_its_name(
     with pytest.raises(LinkDown) as caught:
         tls.context(ca, cert, key)
     assert str(caught.value).replace(f"{papers}/", "").replace(str(papers), "") == FILES[files]
-    assert caught.value.wait_at_least == 60
+    assert caught.value.wait_at_least == 0  # nobody is asked in vain, and the file may be there in a moment
 
 
 def test_a_broken_certificate_is_told_with_its_name(papers: Path) -> None:
@@ -125,24 +125,40 @@ async def test_a_bad_certificate_is_told_in_words(papers: Path, name: str, host:
     assert caught.value.wait_at_least == 60
 
 
-ERRORS = {  # OpenSSL's reason -> ours
+REFUSED = {  # OpenSSL's reason -> ours
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the broker wants a client certificate",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the broker refused the TLS handshake: it may want a client certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "the broker does not know the authority of our client certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our client certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "our client certificate was revoked",
     "TLSV1_ALERT_PROTOCOL_VERSION": "the broker speaks no TLS of version 1.2 or later",
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY": "the broker refused: tlsv1 alert insufficient security",
     "UNSUPPORTED_PROTOCOL": "the broker speaks no TLS of version 1.2 or later",
-    "TLSV1_ALERT_INTERNAL_ERROR": "the broker refused: tlsv1 alert internal error",
+}
+LOST = {
+    "TLSV1_ALERT_INTERNAL_ERROR": "the broker broke off TLS: tlsv1 alert internal error",
+    "SSLV3_ALERT_BAD_RECORD_MAC": "the broker broke off TLS: sslv3 alert bad record mac",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "TLS failed: decryption failed or bad record mac",
 }
 
 
-@pytest.mark.parametrize("reason", ERRORS)
-def test_an_error_of_tls_is_told_in_words(reason: str) -> None:
+@pytest.mark.parametrize("reason", [*REFUSED, *LOST])
+def test_an_error_of_tls_is_told_in_words_and_only_a_refusal_waits_for_somebody(reason: str) -> None:
     error = ssl.SSLError(1, f"[SSL: {reason}] ... (_ssl.c:1)")
     error.reason = reason
-    assert str(tls.down(error)) == ERRORS[reason]
+    down = tls.down(error)
+    assert str(down) == (REFUSED | LOST)[reason]
+    assert down.wait_at_least == (60 if reason in REFUSED else 0)
+
+
+LOSSES = [ConnectionResetError(104, "reset"), ssl.SSLEOFError(8, "EOF"), ssl.SSLZeroReturnError(6, "closed")]
+
+
+@pytest.mark.parametrize("error", LOSSES)
+def test_a_connection_that_is_merely_lost_may_be_tried_again_at_once(error: OSError) -> None:
+    down = tls.down(error)
+    assert str(down) == "the broker closed the connection in the middle of TLS"
+    assert down.wait_at_least == 0
 
 
 OTHERS = {
@@ -163,6 +179,7 @@ async def test_what_is_no_tls_is_told_as_that(papers: Path, answer: bytes) -> No
         with pytest.raises(LinkDown) as caught:
             await shake(papers, listening.sockets[0].getsockname()[1])
     assert str(caught.value) == OTHERS[answer]
+    assert caught.value.wait_at_least == (60 if "does not speak" in OTHERS[answer] else 0)
 
 
 async def test_a_silent_far_end_is_given_up(papers: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from gateway.host import tuning
-from gateway.policy.liveness import profile
+from gateway.policy.liveness import Bounds, profile
 
 TCP = socket.IPPROTO_TCP
 RTO_MAX_MS = 44
@@ -30,7 +30,7 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.mark.parametrize("detect_within", [3.0, 5.0, 20.0, 60.0, 300.0, 3600.0])
 @pytest.mark.parametrize("connected", [True, False])
 def test_the_kernel_has_the_options_of_the_profile(pair: Pair, detect_within: float, connected: bool) -> None:
-    expected = profile(detect_within)
+    expected = profile(Bounds(detect_within))
     with socket.socket() as fresh:
         sock = pair[0] if connected else fresh
         tuning.tune(sock, expected)
@@ -50,7 +50,7 @@ def test_the_longest_pause_between_repetitions_is_bounded_where_the_kernel_can(p
         before = pair[0].getsockopt(TCP, RTO_MAX_MS)
     except OSError:
         pytest.skip("before Linux 6.15 there is no such option")
-    tuning.tune(pair[0], profile(20.0))
+    tuning.tune(pair[0], profile(Bounds(20.0)))
 
     assert (before, pair[0].getsockopt(TCP, RTO_MAX_MS)) == (120_000, 2000)
 

@@ -106,7 +106,7 @@ class World:
         buffer.fill_from(fans)
         return buffer
 
-    def link(self, connect: str, folder: Path = Path(), **keys: object) -> mqtt.Link:
+    def link(self, connect: str | list[str], folder: Path = Path(), **keys: object) -> mqtt.Link:
         table = {"kind": "mqtt", "connect": connect, "ports": ["scale"], "devices": ["meter"], **keys}
         link = mqtt.Config.model_validate(table, context={"folder": folder}).build("cloud", self)
         assert isinstance(link, mqtt.Link)

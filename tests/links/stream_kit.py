@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from conftest import Until
@@ -24,6 +24,8 @@ PIECE = 4096  # bytes that one writer hands to the line at a time
 
 class Port:
     """A raw port without a line."""
+
+    unfinished = 0
 
     def __init__(self) -> None:
         self.chunks: Fan[bytes] = Fan()
@@ -75,8 +77,8 @@ def server(tcp_port: int, port: object, **keys: Any) -> Server:
     return link
 
 
-def dialler(tcp_port: int, port: object, buffers: Buffers | None = None) -> Dialler:
-    table = {"kind": "tcp", "connect": f"127.0.0.1:{tcp_port}", "port": "scale"}
+def dialler(tcp_port: int, port: object, buffers: Buffers | None = None, **keys: Any) -> Dialler:
+    table = {"kind": "tcp", "connect": f"127.0.0.1:{tcp_port}", "port": "scale"} | keys
     link = Config.model_validate(table).build("console", Wires(buffers, scale=port))
     assert isinstance(link, Dialler)
     return link
@@ -97,6 +99,42 @@ async def client(
         yield reader, writer
     finally:
         writer.close()
+
+
+class FarEnd:
+    """A TCP server that can be taken away and brought back."""
+
+    def __init__(self, tcp_port: int) -> None:
+        self.got = bytearray()
+        self.clients: list[asyncio.StreamWriter] = []
+        self._tcp_port = tcp_port
+        self._server: asyncio.Server | None = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients.append(writer)
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                self.got += data
+        writer.close()
+
+    async def opens(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._tcp_port)
+
+    async def closes(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self.clients:
+            writer.close()
+        self.clients.clear()
+        self._server = None
+
+    async def __aenter__(self) -> "FarEnd":
+        await self.opens()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            await self.closes()
 
 
 async def exactly(reader: asyncio.StreamReader, count: int) -> bytes:

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from mqtt_kit import Publish, ScriptedBroker, World, life, running, until
+from mqtt_kit import Publish, ScriptedBroker, World, free_port, life, running, until
 
 from gateway.contracts import Traced
 from gateway.errors import LinkDown
@@ -199,7 +199,7 @@ async def test_what_comes_after_connack_and_is_no_mqtt_ends_the_connection() -> 
 DISCONNECTS = {
     0x00: ("the broker ended the session: normal disconnection", 0),
     0x8B: ("the broker ended the session: server shutting down", 0),
-    0x8E: ("the broker ended the session: another client with the same client_id has connected", 60),
+    0x8E: ("the broker ended the session: another client with the same client_id has connected", 0),
     0x87: ("the broker ended the session: not authorized", 60),
     0x98: ("the broker ended the session: administrative action", 60),
 }
@@ -215,6 +215,50 @@ async def test_why_the_broker_ended_the_session_arrives_in_plain_words(code: int
         with pytest.raises(LinkDown) as caught:
             await session
     assert (str(caught.value), caught.value.wait_at_least) == DISCONNECTS[code]
+
+
+async def test_a_second_client_with_our_client_id_is_named_and_left_alone_for_a_minute() -> None:
+    broker = ScriptedBroker()
+    async with broker.listening(), running(World().link(broker.url, client_id="gw-7")) as diary:
+        for sessions in (1, 2):
+            await until(lambda now=sessions: len(broker.connects) == now and diary.state == "up")
+            broker.send(14, b"\x8e")
+            await until(lambda now=sessions: diary.deaths == now)
+        assert diary.reason == 'another client uses our client_id "gw-7": give each its own'
+        wait = diary.status()["next_try_s"]
+        assert wait is not None
+        assert 59 < wait <= 90
+
+
+ASKED = 'again and again: does another client use our client_id "gw-7"?'
+
+
+@VERSIONS
+@pytest.mark.parametrize("end", ["close", "cut"])
+async def test_a_broker_that_hangs_up_again_and_again_is_asked_about(version: str, end: str) -> None:
+    broker = ScriptedBroker()
+    link = World().link
+    async with broker.listening(), running(link(broker.url, client_id="gw-7", version=version)) as diary:
+        for sessions in (1, 2):
+            assert "client_id" not in diary.reason
+            await until(lambda now=sessions: len(broker.connects) == now and diary.state == "up")
+            getattr(broker, end)()
+            await until(lambda now=sessions: diary.deaths == now)
+        assert diary.reason.endswith(ASKED)
+
+
+async def test_a_broker_that_restarts_again_and_again_is_no_sign_of_another_client() -> None:
+    broker = ScriptedBroker()
+    port = free_port()
+    async with running(World().link(f"mqtt://127.0.0.1:{port}")) as diary:
+        for _ in range(4):
+            async with broker.listening(port):
+                await until(lambda: diary.state == "up")
+                broker.cut()
+            tries = diary.attempts
+            await until(lambda before=tries: diary.state != "up" and diary.attempts > before)
+            assert "client_id" not in diary.reason
+    assert diary.deaths == 4
 
 
 async def test_a_record_stays_until_its_puback_has_come() -> None:
@@ -512,7 +556,7 @@ async def test_an_unreadable_password_is_told_with_its_file(tmp_path: Path) -> N
         with pytest.raises(LinkDown) as caught:
             await link.session(life())
     assert str(caught.value) == f"cannot read {tmp_path}/mqtt.password: no such file or directory"
-    assert caught.value.wait_at_least == 60
+    assert caught.value.wait_at_least == 0
     assert broker.connects == []
 
 

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 from mqtt_kit import Mosquitto, World, life, running, subscriber, until
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from papers_kit import certificates
 
 from gateway.errors import LinkDown
@@ -127,6 +130,39 @@ async def test_a_password_file_decides(tmp_path: Path) -> None:
         assert (str(down), down.wait_at_least) == ("broker refused: not authorized", 60)
         async with running(world.link(url, username="site7", password="s3cret")) as diary:
             await until(lambda: diary.state == "up")
+
+
+ASKED = r'again and again: does another client use our client_id "gw-7"\?$'
+NAMED = rf'^another client uses our client_id "gw-7": |{ASKED}'  # by mosquitto 2.0.15 and later
+
+
+@contextmanager
+def foreign(port: int, client_id: str, version: str) -> Iterator[None]:
+    """Another client, which comes back a second after each loss, as paho does."""
+    protocol = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=protocol)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@VERSIONS
+async def test_a_foreign_client_with_our_client_id_is_named_and_gets_its_way(
+    tmp_path: Path, version: str
+) -> None:
+    world = World()
+    async with mosquitto(tmp_path) as broker:
+        link = world.link(f"mqtt://127.0.0.1:{broker.port}", client_id="gw-7", version=version)
+        async with running(link) as diary:
+            await until(lambda: diary.state == "up")
+            with foreign(broker.port, "gw-7", version):
+                await until(lambda: diary.deaths == 2)
+                assert re.search(NAMED if version == "5" else ASKED, diary.reason)
+                assert (diary.status()["next_try_s"] or 0) > 59
 
 
 async def test_tx_from_a_foreign_client_reaches_the_line_and_a_retained_one_does_not(

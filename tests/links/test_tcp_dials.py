@@ -3,12 +3,12 @@
 import asyncio
 import os
 import socket
-from contextlib import suppress
 
 from conftest import Until
 from parts_kit import Instrument, running
 from stream_kit import (
     MEGABYTE,
+    FarEnd,
     Port,
     dialler,
     on_a_line,
@@ -17,42 +17,6 @@ from stream_kit import (
 
 from gateway.buffer import Buffers
 from gateway.demo.line import Lines
-
-
-class FarEnd:
-    """A TCP server that can be taken away and brought back."""
-
-    def __init__(self, tcp_port: int) -> None:
-        self.got = bytearray()
-        self.clients: list[asyncio.StreamWriter] = []
-        self._tcp_port = tcp_port
-        self._server: asyncio.Server | None = None
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.clients.append(writer)
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                self.got += data
-        writer.close()
-
-    async def opens(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._tcp_port)
-
-    async def closes(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self.clients:
-            writer.close()
-        self.clients.clear()
-        self._server = None
-
-    async def __aenter__(self) -> "FarEnd":
-        await self.opens()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._server is not None:
-            await self.closes()
 
 
 async def test_every_byte_goes_through_a_connection_that_we_made(free_port: int, until: Until) -> None:

@@ -137,11 +137,13 @@ def test_writes_without_end_leave_room_for_reads_and_polls() -> None:
 
 @given(st.lists(st.tuples(HOSTS, st.integers(0, 3), st.integers(0, 2)), min_size=1))
 def test_everybody_is_served_in_time(askers: list[tuple[str, int, int]]) -> None:
-    """A rank waits for ten turns at most, a host for the 2 others in it, a connection for the host's 3."""
+    """A rank waits for ten turns at most, a host for the 2 others in it, a connection for the host's 3, and a
+    job for the 2 others of its connection.
+    """
     jobs = [f"{host} {connection} {rank}" for host, connection, rank in dict.fromkeys(askers)]
-    order, within = served(waiting(*jobs), 400), 10 * 3 * 4
+    order, within = served(waiting(*jobs), 1000), 10 * 3 * 4 * 3
 
-    assert all(set(order[at : at + within]) == set(jobs) for at in range(0, 400 - within, 20))
+    assert all(set(order[at : at + within]) == set(jobs) for at in range(0, 1000 - within, 20))
 
 
 def test_one_connection_has_only_so_many_waiting_and_all_together_too() -> None:

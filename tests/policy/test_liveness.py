@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.liveness import NAMED, profile
+from gateway.policy.liveness import NAMED, Bounds, profile
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from gateway.policy.liveness import NAMED, profile
 def test_the_options_are_those_that_were_measured(
     detect_within: float, idle: int, interval: int, probes: int, user_timeout_ms: int, rto_max_ms: int
 ) -> None:
-    options = profile(detect_within)
+    options = profile(Bounds(detect_within))
 
     assert options[:5] == (idle, interval, probes, user_timeout_ms, rto_max_ms)
     assert options.connect_timeout == min(detect_within, 10)
@@ -33,7 +33,7 @@ def test_the_options_are_those_that_were_measured(
 def test_an_idle_link_that_died_is_found_in_time_and_all_options_are_ones_that_the_kernel_takes(
     detect_within: float,
 ) -> None:
-    options = profile(detect_within)
+    options = profile(Bounds(detect_within))
 
     assert options.idle_s + options.probes * options.interval_s <= detect_within
     assert 1 <= options.idle_s <= 32767

@@ -70,6 +70,8 @@ PEER: Shape = {
     "tx_bytes": COUNT,
     "requests": COUNT,
     "silent_s": NUMBER,
+    "proof_age_s": NUMBER,
+    "detect_within_s": NUMBER,
     "rtt_ms": NUMBER,
     "rto_ms": NUMBER,
     "retransmits": COUNT,

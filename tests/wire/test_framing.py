@@ -199,3 +199,113 @@ def test_what_silence_leaves_of_a_length_waits_for_its_rest() -> None:
     assert splitter.idle is None
     assert frames(splitter, b"ab") == []
     assert frames(splitter, b"c") == [b"abc"]
+
+
+# Between two frames, or inside of one
+
+
+INSIDE = {  # rule, what comes, how much of it is a frame that has not ended
+    "nothing": (delimited, b"", 0),
+    "a whole line": (delimited, b"a\r\n", 0),
+    "a line and a half": (delimited, b"a\r\nbc\r", 3),
+    "no checksum yet": (lambda: delimited(trailing=2), b"a\r\nx", 4),
+    "noise in front": (lambda: delimited(b"\x03", b"\x02"), b"\x02a\x03??", 0),
+    "a start": (lambda: delimited(b"\x03", b"\x02"), b"\x02a\x03?\x02b", 2),
+    "half a start": (lambda: delimited(b">", b"<<"), b"<<a>?<", 1),
+    "stripped": (lambda: delimited(b"\x03", b"\x02", strip=True), b"\x02a\x03\x02bc", 3),
+    "too long": (delimited, b"x" * LONGEST + b"y", 1),
+    "by length": (lambda: ByLength(3), b"abcd", 1),
+    "by silence": (lambda: by_silence(0.02, 4), b"abcdef", 2),
+}
+
+
+@pytest.mark.parametrize(("make", "data", "inside"), INSIDE.values(), ids=INSIDE)
+def test_what_has_come_of_a_frame_that_has_not_ended_is_counted(
+    make: Callable[[], Splitter], data: bytes, inside: int
+) -> None:
+    for chunks in ([data], one_by_one(data)):
+        splitter = make()
+        frames(splitter, *chunks)
+        assert splitter.unfinished == inside
+
+
+@pytest.mark.parametrize("make", [rule[0] for rule in RULES.values()], ids=RULES)
+@given(data=st.lists(st.sampled_from([b"\r", b"\n", b"\x02", b"\x03", b"<", b">", b"~", b"ab"])), cuts=CUTS)
+def test_where_nothing_is_unfinished_a_frame_may_begin_anew(
+    make: Callable[[], Splitter], data: list[bytes], cuts: list[int]
+) -> None:
+    stream, splitter = b"".join(data), make()
+    before: list[bytes] = []
+    passed = 0
+    for chunk in cut(stream, cuts):
+        before += frames(splitter, chunk)
+        passed += len(chunk)
+        edge = max(0, passed - splitter.unfinished)
+        assert before + frames(make(), stream[edge:]) == frames(make(), stream)
+
+
+def joined(rule: str, passed: int) -> Splitter:
+    """Of a line on which so many bytes have gone by."""
+    match rule:
+        case "length":
+            return ByLength(5, passed=passed)
+        case "silence":
+            return by_silence(0.02, 1000, passed)  # where it is cut for its length is nobody's frame
+        case "delimiter":
+            return ByDelimiter(b"\r\n", b"", 1, False, LONGEST, passed)
+    return ByDelimiter(b"\x03", b"\x02", 0, False, LONGEST, passed)
+
+
+@pytest.mark.parametrize("rule", ["length", "silence", "delimiter", "start"])
+@given(
+    texts=st.lists(st.text("ab\x02\r", max_size=4), min_size=1, max_size=6),
+    at=st.integers(0, 60),
+    more=st.integers(1, 60),
+)
+def test_whoever_comes_in_the_middle_of_a_frame_does_not_take_it_for_its_beginning(
+    rule: str, texts: list[str], at: int, more: int
+) -> None:
+    shape = {"delimiter": "{}\r\nc", "start": "\x02{}\x03"}.get(rule, "{}")
+    stream = "".join(shape.format(text) for text in texts).encode()
+    before, after = stream[:at], stream[at : at + more]
+    since_ever, latecomer = joined(rule, 0), joined(rule, len(before))
+    frames(since_ever, before, after)
+    if after:
+        frames(latecomer, after)
+        assert latecomer.unfinished >= since_ever.unfinished
+    rest = stream[at + more :]
+    theirs, ours = frames(since_ever, rest), frames(latecomer, rest)
+    if ours:  # now it knows
+        assert ours[1:] == theirs[len(theirs) - len(ours) + 1 :]
+        assert latecomer.unfinished == since_ever.unfinished
+
+
+def test_a_latecomer_begins_with_the_next_frame_of_its_length() -> None:
+    splitter = ByLength(4, passed=9)
+
+    assert frames(splitter, b"b", b"c") == []
+    assert splitter.unfinished == 3
+    assert frames(splitter, b"d1234", b"5678") == [b"1234", b"5678"]
+    assert splitter.unfinished == 0
+
+
+def test_noise_is_not_taken_for_the_rest_of_a_frame_for_longer_than_a_frame_can_be() -> None:
+    splitter = ByDelimiter(b"\x03", b"\x02", 0, False, LONGEST, passed=100)
+    frames(splitter, b"?" * (LONGEST - 1))
+    assert splitter.unfinished == 100 + LONGEST - 1
+    frames(splitter, b"?")
+    assert splitter.unfinished == 0
+
+
+def test_a_frame_that_is_too_long_for_silence_ends_what_nobody_saw_begin() -> None:
+    splitter = by_silence(0.02, 4, passed=100)
+    assert frames(splitter, b"abcdef") == [b"abcd"]
+    assert splitter.unfinished == 2
+
+
+def test_a_silence_ends_what_nobody_saw_begin() -> None:
+    splitter = by_silence(0.02, LONGEST, passed=100)
+    frames(splitter, b"ab")
+    assert splitter.unfinished == 102
+    splitter.flush()
+    assert splitter.unfinished == 0

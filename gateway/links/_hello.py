@@ -1,0 +1,91 @@
+"""What a link that connects says by itself: who calls (registration) and that it is still there (heartbeat).
+
+Promises: a heartbeat stands between two frames of the line, and nothing of this is ever in the buffer.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Annotated
+
+from pydantic import Field
+
+from ..buffer import Buffer
+from ..contracts import Frame, Stream
+from ..host.connection import Connection
+from ..policy.heartbeat import Schedule
+from ..settings import Duration, Identity, Octets
+
+
+class Heartbeat(Octets):
+    """Sent after `every` without anything sent; with `strict` every period, whatever else was sent."""
+
+    every: Annotated[Duration, Field(ge=1)] = 30.0
+    strict: bool = False
+
+
+def filled(octets: Octets, identity: Identity) -> bytes:
+    """With {name}, {hostname} and {mac} in a text; hex is sent as it is."""
+    return octets.octets if octets.text is None else identity.fill(octets.text).encode()
+
+
+class Heart:
+    """Of one connection: what `port` says goes through `write`, and `word` goes out between its frames.
+
+    `buffer` holds what has come from the port and is not written, or not taken, yet.
+    """
+
+    def __init__(
+        self, rule: Heartbeat, word: bytes, connection: Connection, port: Stream, buffer: Buffer
+    ) -> None:
+        self._word, self._strict = word, rule.strict
+        self._connection, self._port, self._buffer = connection, port, buffer
+        self._loop = asyncio.get_running_loop()
+        self._schedule = Schedule(rule.every, rule.strict, self._loop.time())
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Only `strict` needs to know of frames: otherwise so long a silence has ended any."""
+        with self._port.frames.tap(offer=self._frame_ended) if self._strict else nullcontext():
+            self._look()
+            try:
+                yield
+            finally:
+                if self._alarm is not None:
+                    self._alarm.cancel()
+
+    def write(self, data: bytes, *, last: bool) -> None:
+        """What the line said. `last`: nothing that came later waits in the buffer."""
+        now = self._loop.time()
+        place = self._schedule.place(len(data), self._port.unfinished, now) if last else None
+        if place is None:
+            self._connection.write(data)
+            return
+        for piece in (data[:place], self._word, data[place:]):
+            if piece:
+                self._connection.write(piece)
+        self._schedule.beaten(now)
+
+    def taken(self) -> None:
+        """The connection has what was written, and the buffer has it no more."""
+        self._schedule.said(self._loop.time())
+        self._look()
+
+    def _frame_ended(self, frame: Frame) -> bool:
+        self._look()
+        return True
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._look()
+
+    def _look(self) -> None:
+        if self._buffer.size:
+            return  # `taken` looks again
+        now = self._loop.time()
+        if self._schedule.place(0, self._port.unfinished, now) is not None:
+            self._connection.offer(self._word)  # a peer that reads nothing gets no heap of them
+            self._schedule.beaten(now)
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(self._schedule.next(now), self._ring)
