@@ -15,7 +15,7 @@ from pathlib import Path
 import gateway
 from gateway.demo.gatewayd import GatewaydError
 
-from . import footprint, modbus, raw
+from . import fleet, footprint, modbus, raw, watch
 from .neighbours import Neighbours
 from .simulator import Simulator
 from .table import Effort, Row, head
@@ -28,6 +28,8 @@ ROWS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "eight": raw.eight,
     "memory": footprint.memory,
     "start": footprint.start,
+    "watch": watch.idle,
+    "fleet": fleet.comeback,
 }
 
 

@@ -29,6 +29,13 @@ def modbus(tty: str, baudrate: int, listen: int) -> str:
     return GATEWAY + _modbus(tty, baudrate, listen)
 
 
+def crowd(tty: str, listen: int, clients: int, detect_within: float) -> str:
+    """One bus at 9600 with room for so many clients."""
+    return modbus(tty, 9600, listen) + (
+        f'max_clients = {clients}\nliveness = {{ detect_within = "{detect_within:g}s" }}\n'
+    )
+
+
 def raw(ttys: Sequence[str], baudrate: int, listen: Sequence[int]) -> str:
     """A raw port and a listening tcp link for each."""
     tables = (
