@@ -196,6 +196,8 @@ class Connection:
 
     def abort(self) -> None:
         """The peer learns at once, and what was written and has not left is gone."""
+        if self._sock.fileno() < 0:
+            return  # it is over, and its descriptor may be somebody else's by now
         tuning.reset_on_close(self._sock)
         self._loop.remove_writer(self._fd)
         self._out.clear()

@@ -13,8 +13,9 @@ from typing import NamedTuple, Never
 from ..contracts import Traced
 from ..errors import Down, LinkDown, PeerError
 from ..flow import Fan
-from ..policy.liveness import Bounds
+from ..policy.liveness import Bounds, profile
 from ..scope import Scope
+from . import tuning
 from .connection import Connection, address_of, reason
 from .watch import Watch
 
@@ -107,6 +108,7 @@ class Listener:
         peer.end(LinkDown(why))
 
     def _seat(self, sock: socket.socket) -> Connection:
+        tuning.tune(sock, profile(self._bounds))
         connection = Connection(sock, Watch(sock, self._bounds), self._trace)
         self.peers[connection.number] = connection
         return connection

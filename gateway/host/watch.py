@@ -23,7 +23,7 @@ _watched: set["Watch"] = set()
 
 
 class Watch:
-    """Of `sock`, from `start` to `stop`. Tunes it, so it is made before connect() or right after accept()."""
+    """Of `sock`, which is tuned, from `start` to `stop`."""
 
     def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
         self._sock, self._bounds = sock, bounds
@@ -33,7 +33,6 @@ class Watch:
         self._dead: Callable[[LinkDown], None] = lambda down: None
         self._slow = self.blind = False  # blind: this kernel counts too little, its own timers must do
         self._pulse = Pulse(bounds, self._loop.time())
-        tuning.tune(sock, profile(bounds))
 
     def start(self, dead: Callable[[LinkDown], None]) -> None:
         """Once it is connected."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 NAMED = {"lan": 5.0, "default": 20.0, "cellular": 60.0, "satellite": 120.0, "metered": 300.0}  # seconds
 _RETRANSMISSIONS = 7  # times the RTO: the first three (r + 2r + 4r) fit, so that loss is not taken for death
 _HURRY = 3.0  # seconds without a carrier
+_HELD_BACK = 0.2  # seconds by which a kernel may delay an acknowledgement, and so the last proof
 
 
 class Bounds(NamedTuple):
@@ -96,7 +97,7 @@ class Pulse:
     def __init__(self, bounds: Bounds, now: float) -> None:
         self.detect_within = bounds.detect_within  # seconds; longer than asked for on a path that is too slow
         self._bounds = bounds
-        self._slack = 3 * profile(bounds).tick  # what a look may be late by
+        self._slack = 3 * profile(bounds).tick + _HELD_BACK  # what looks, and the last proof, are late by
         self._last: Reading | None = None
         self.proven = self._taken = self._heard = now
         self._hurried: float | None = None

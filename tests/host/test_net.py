@@ -322,6 +322,23 @@ async def test_what_was_written_still_goes_out_after_the_block(answering: Answer
         assert await foreign.end() == "closed"
 
 
+async def test_a_connection_that_is_over_leaves_its_descriptor_to_the_next(answering: Answering) -> None:
+    loop = asyncio.get_running_loop()
+    async with connected(answering.endpoint) as connection, answering.called():
+        connection.end(LinkDown("no round trip"))
+        near, far = socket.socketpair()  # one of them has the number that has become free
+        with near, far:
+            events = [asyncio.Event(), asyncio.Event()]
+            for sock, event in zip((near, far), events, strict=True):
+                loop.add_writer(sock.fileno(), event.set)
+            connection.abort()
+            connection.close()
+            for event in events:
+                await asyncio.wait_for(event.wait(), 2)
+            for sock in (near, far):
+                loop.remove_writer(sock.fileno())
+
+
 # Flow
 
 

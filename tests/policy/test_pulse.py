@@ -39,7 +39,7 @@ def dies(pulse: Pulse, bound: Bounds, at: Callable[[float], Reading]) -> tuple[f
 def test_a_link_on_which_something_arrives_often_enough_never_dies(
     bound: Bounds, data: st.DataObject
 ) -> None:
-    most = int((bound.detect_within - 4 * profile(bound).tick) / profile(bound).tick)
+    most = int((bound.detect_within - 4 * profile(bound).tick - 0.2) / profile(bound).tick)
     pulse, now, reading = Pulse(bound, 0.0), 0.0, AT_REST
     pulse.see(reading, 0.0)
     for gap in data.draw(st.lists(st.integers(1, most), max_size=20)):
@@ -123,7 +123,7 @@ def test_a_path_that_is_too_slow_gets_seven_of_its_retransmission_times() -> Non
 
     found, _ = dies(pulse, bound, lambda now: AT_REST._replace(in_flight=1, rto=14.4, retrying=True))
 
-    assert 5.9 <= found <= 6.3
+    assert 5.7 <= found <= 6.3
 
 
 def test_a_path_that_is_quick_again_is_held_to_the_bound_again() -> None:
