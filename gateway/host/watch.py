@@ -31,7 +31,9 @@ class Watch:
         self._tick = profile(bounds).tick
         self._timer: asyncio.TimerHandle | None = None
         self._dead: Callable[[LinkDown], None] = lambda down: None
-        self._slow = self.blind = False  # blind: this kernel counts too little, its own timers must do
+        self.blind = False  # this kernel counts too little, its own timers must do
+        self._bound = bounds.detect_within  # as the kernel has been told
+        self._told_slow = False
         self._pulse = Pulse(bounds, self._loop.time())
 
     def start(self, dead: Callable[[LinkDown], None]) -> None:
@@ -90,7 +92,7 @@ class Watch:
             while (left := begun + within - self._loop.time()) > 0 and self._pulse.proven <= begun:
                 await asyncio.sleep(min(left, _ON_DEMAND))
                 self._see()
-            tuning.tune(self._sock, profile(self._bounds))
+            self._tune()
         return self._pulse.proven > begun
 
     def die(self, why: str) -> None:
@@ -127,14 +129,21 @@ class Watch:
         reading = tuning.reading(self._sock)
         if reading is not None:
             self._pulse.see(reading, self._loop.time())
-        if self.detect_within > self._bounds.detect_within and not self._slow:
-            self._slow = True
-            log.warning(
-                "%s: detect_within = %g s is too short for this path, on which it takes %.1f s",
-                self._peer,
-                self._bounds.detect_within,
-                self.detect_within,
-            )
+        if self._bound != self.detect_within:
+            self._rebind()
+
+    def _rebind(self) -> None:
+        """The path has become slower or quicker: the kernel must not give up before we do."""
+        self._bound = self.detect_within
+        self._tune()
+        asked = self._bounds.detect_within
+        if self._bound > asked and not self._told_slow:
+            self._told_slow = True
+            why = "detect_within = %g s is too short for this path: it takes %.1f s"
+            log.warning("%s: " + why, self._peer, asked, self._bound)
+
+    def _tune(self) -> None:
+        tuning.tune(self._sock, profile(self._bounds._replace(detect_within=self._bound)))
 
     @property
     def _peer(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -120,6 +121,40 @@ async def test_the_sockets_of_an_address_are_found_as_long_as_they_are_watched(p
     assert [str(down) for down in told] == ["our address 127.0.0.1 is gone"]
     assert told[0].detected_after is not None
     assert list(watch.at({"127.0.0.1"})) == []
+
+
+class OnASlowPath(socket.socket):
+    """Its retransmission timer is where a satellite brings it, as soon as that is said."""
+
+    slow = False
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        given = super().getsockopt(level, option, size) if size else super().getsockopt(level, option)
+        if self.slow and (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO):
+            assert isinstance(given, bytes)
+            return given[:8] + struct.pack("=I", 900_000) + given[12:]  # tcpi_rto
+        return given
+
+
+async def test_on_a_path_that_is_too_slow_the_kernel_waits_as_long_as_we_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, OnASlowPath() as near:
+        near.connect(server.getsockname())
+        watched = Watch(near, Bounds(3.0))
+        watched.start(lambda down: None)
+        near.slow = True
+        while watched.detect_within == 3.0:
+            await asyncio.sleep(0.01)
+        assert watched.detect_within == pytest.approx(6.3)
+        assert tuning.keepalive(near)["user_timeout_ms"] == 6300
+        assert "127.0.0.1: detect_within = 3 s is too short for this path: it takes 6.3 s" in caplog.text
+
+        near.slow = False
+        while watched.detect_within != 3.0:
+            await asyncio.sleep(0.01)
+        assert tuning.keepalive(near)["user_timeout_ms"] == 3000
+        watched.stop()
 
 
 class OfAnOlderKernel(socket.socket):
