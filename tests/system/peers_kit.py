@@ -13,7 +13,7 @@ from system_kit import PATIENCE, eventually
 
 from gateway.demo.gatewayd import free_port
 
-USER = "site7"
+USER, PASSWORD = "site7", "correct horse"
 
 # ---------------------------------------------------------------- Modbus TCP
 

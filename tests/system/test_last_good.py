@@ -1,31 +1,14 @@
 """A bad file at start: the last good config, where there is one."""
 
-from collections.abc import Iterator
-
 import pytest
-from peers_kit import USER, Broker, Scada
+from peers_kit import PASSWORD, USER, Broker, Scada
 from system_kit import Daemon, eventually, modbus_port, modbus_server, mqtt, nowhere, table
 
 from gateway.demo.bus import Bus
 from gateway.demo.gatewayd import free_port
-from gateway.demo.line import Lines, Wire
-from gateway.demo.registers import Registers
 
 READ, SEVEN = "03 0000 0001", "03 02 00 07"
-PASSWORD = "correct horse"
-
-
-@pytest.fixture
-def bus() -> Iterator[Bus]:
-    line = Bus({unit: Registers(holding={0: 7 * unit}) for unit in (1, 2)}, Wire(baudrate=0))
-    with Lines(line):
-        yield line
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker(PASSWORD) as running:
-        yield running
+pytest_plugins = ["plant_kit"]
 
 
 def test_with_a_bad_file_and_no_earlier_one_it_names_the_problems_and_ends() -> None:

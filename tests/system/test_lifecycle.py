@@ -4,33 +4,18 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
-from peers_kit import USER, Broker, Scada, Subscriber
+from peers_kit import PASSWORD, USER, Broker, Scada, Subscriber
 from system_kit import Daemon, eventually, modbus_port, modbus_server, mqtt, nowhere, raw_port, table
 
 from gateway.demo.bus import Bus
 from gateway.demo.gatewayd import free_port
-from gateway.demo.line import Lines, Wire
-from gateway.demo.registers import Registers
+from gateway.demo.line import Lines
 from gateway.demo.scale import Scale
 
 READ, SEVEN = "03 0000 0001", "03 02 00 07"
-PASSWORD = "correct horse"
-
-
-@pytest.fixture
-def bus() -> Iterator[Bus]:
-    line = Bus({unit: Registers(holding={0: 7 * unit}) for unit in (1, 2)}, Wire(baudrate=0))
-    with Lines(line):
-        yield line
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker(PASSWORD) as running:
-        yield running
+pytest_plugins = ["plant_kit"]
 
 
 # ---------------------------------------------------------------- signals and systemd

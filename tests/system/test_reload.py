@@ -1,32 +1,17 @@
 """Reload: only what changed is touched, and a bad file changes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from peers_kit import USER, Broker, Scada
+from peers_kit import PASSWORD, USER, Broker, Scada
 from system_kit import Daemon, eventually, modbus_port, modbus_server, mqtt, nowhere, table
 
 from gateway.demo.bus import Bus
 from gateway.demo.gatewayd import free_port
-from gateway.demo.line import Lines, Wire
-from gateway.demo.registers import Registers
 
 READ, SEVEN, FOURTEEN = "03 0000 0001", "03 02 00 07", "03 02 00 0e"
-PASSWORD = "correct horse"
-
-
-@pytest.fixture
-def bus() -> Iterator[Bus]:
-    line = Bus({unit: Registers(holding={0: 7 * unit}) for unit in (1, 2)}, Wire(baudrate=0))
-    with Lines(line):
-        yield line
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker(PASSWORD) as running:
-        yield running
+pytest_plugins = ["plant_kit"]
 
 
 @pytest.mark.needs("mosquitto")
