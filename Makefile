@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PACKAGES := iproute2 mosquitto mosquitto-clients mbpoll openssl ser2net socat
+TEST_PACKAGES := iproute2 mosquitto mosquitto-clients mbpoll nftables openssl ser2net socat
 
 .PHONY: help demo test lint bench soak install clean
 

@@ -111,6 +111,14 @@ class Channel:
         """Seconds since something came."""
         return 0.0 if self._loop is None else self._loop.time() - self._heard
 
+    def down_after(self, silence: float, missing: str) -> LinkDown:
+        """The far program has not answered for so many seconds. Has its host?"""
+        unproven = self._watch.proof_age
+        if unproven is not None and unproven > silence / 2:
+            return self._watch.down(f"no round trip for {unproven:.1f} s")
+        reason = f"the broker does not answer: {missing} for {silence:.1f} s"
+        return LinkDown(reason, detected_after=silence)
+
     def status(self) -> PeerStatus:
         record = peer_status(self._sock, self._watch, self._address, self._since)
         record["rx_bytes"], record["tx_bytes"] = self.rx_bytes, self.tx_bytes

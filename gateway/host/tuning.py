@@ -66,7 +66,7 @@ class Path(NamedTuple):
 
 _INFO_SIZE = 256  # bytes of struct tcp_info; older kernels give fewer
 _PATH = struct.Struct("=2xB5xI32xI4xI12xI")  # retransmits; rto, last data sent and received, rtt
-_READING = struct.Struct("=2x3B3xI12xI92xQQ4xII4xI")  # as far as data_segs_in (Linux 4.6)
+_READING = struct.Struct("=2x3B3xI12xI92xQQ4xII4xI36xI")  # as far as tcpi_delivered (Linux 4.18)
 
 
 def path(sock: socket.socket) -> Path:
@@ -94,11 +94,22 @@ def reading(sock: socket.socket) -> Reading | None:
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     if len(info) < _READING.size:
         return None
-    retransmits, probes, backoff, rto, in_flight, acked, received, segments, unsent, with_data = (
-        _READING.unpack_from(info)
-    )
+    (
+        retransmits,
+        probes,
+        backoff,
+        rto,
+        in_flight,
+        acked,
+        received,
+        segments,
+        unsent,
+        with_data,
+        delivered,
+    ) = _READING.unpack_from(info)
     return Reading(
         acked=acked,
+        delivered=delivered,
         answers=segments - with_data,
         received=received,
         in_flight=in_flight,

@@ -28,12 +28,11 @@ class Watch:
     def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
         self._sock, self._bounds = sock, bounds
         self._loop = asyncio.get_running_loop()
-        self._tick = profile(bounds).tick
         self._timer: asyncio.TimerHandle | None = None
         self._dead: Callable[[LinkDown], None] = lambda down: None
         self.blind = False  # this kernel counts too little, its own timers must do
         self._bound = bounds.detect_within  # as the kernel has been told
-        self._told_slow = False
+        self._told_slow = self._doubtful = False
         self._pulse = Pulse(bounds, self._loop.time())
 
     def start(self, dead: Callable[[LinkDown], None]) -> None:
@@ -110,9 +109,7 @@ class Watch:
         self._pulse.calm()
 
     def _set(self) -> None:
-        """On the common grid of all that have this tick."""
-        now = self._loop.time()
-        self._timer = self._loop.call_at((now // self._tick + 1) * self._tick, self._look)
+        self._timer = self._loop.call_at(self._pulse.next_look(self._loop.time()), self._look)
 
     def _look(self) -> None:
         try:
@@ -120,10 +117,14 @@ class Watch:
         except OSError:  # closed under us: that is known elsewhere
             self.stop()
             return
-        if why := self._pulse.death(self._loop.time()):
+        now = self._loop.time()
+        if why := self._pulse.death(now):
             self.die(why)
-        else:
-            self._set()
+            return
+        if self._pulse.doubtful(now) != self._doubtful:
+            self._doubtful = not self._doubtful
+            self._tune()
+        self._set()
 
     def _see(self) -> None:
         reading = tuning.reading(self._sock)
@@ -143,7 +144,10 @@ class Watch:
             log.warning("%s: " + why, self._peer, asked, self._bound)
 
     def _tune(self) -> None:
+        """In doubt it probes each second: what the peer repeats would put probes off."""
         tuning.tune(self._sock, profile(self._bounds._replace(detect_within=self._bound)))
+        if self._doubtful:
+            tuning.probe_soon(self._sock)
 
     @property
     def _peer(self) -> str:

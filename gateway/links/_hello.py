@@ -20,7 +20,7 @@ from ..settings import Duration, Identity, Octets
 class Heartbeat(Octets):
     """Sent after `every` without anything sent; with `strict` every period, whatever else was sent."""
 
-    every: Annotated[Duration, Field(ge=1)] = 30.0
+    every: Annotated[Duration, Field(ge=0.5)] = 30.0
     strict: bool = False
 
 

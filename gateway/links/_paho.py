@@ -159,8 +159,7 @@ class Session:
         while not self.lost.done():
             now = self._loop.time()
             if silence := self._echo.silence(now):
-                reason = f"the broker does not answer: no PINGRESP or PUBACK for {silence:.1f} s"
-                self._lose(LinkDown(reason, detected_after=silence))
+                self._lose(self._channel.down_after(silence, "no PINGRESP or PUBACK"))
             elif self._echo.ask(now):
                 self._client.ping()
             await asyncio.wait([self.lost], timeout=tick)

@@ -7,12 +7,16 @@ clock anew: the real bound is twice as long. So a Pulse looks at the kernel's co
 proof that something of ours has arrived over there. The kernel's own timers are the backstop.
 """
 
+from math import floor
 from typing import NamedTuple
 
 NAMED = {"lan": 5.0, "default": 20.0, "cellular": 60.0, "satellite": 120.0, "metered": 300.0}  # seconds
 _RETRANSMISSIONS = 7  # times the RTO: the first three (r + 2r + 4r) fit, so that loss is not taken for death
+_DOUBT = 1 / 3  # of the bound; a link at rest is proven a little more often
+_CLOSER = 5  # looks instead of one, in doubt: what they are late by is time that a lost segment does not have
+_ROUNDING = 1e-6  # of a step, or a look might follow itself
 _HURRY = 3.0  # seconds without a carrier
-_HELD_BACK = 0.2  # seconds by which a kernel may delay an acknowledgement, and so the last proof
+_HELD_BACK = 0.3  # seconds: the last acknowledgement may be late by 0.2, and a busy machine is, too
 
 
 class Bounds(NamedTuple):
@@ -58,8 +62,9 @@ def profile(bounds: Bounds) -> Profile:
 
 
 def kernel_only(bounds: Bounds) -> Profile:
-    """Where the kernel does not tell enough for a Pulse (before Linux 4.6): its own timers, tightened so that
-    they keep the bound by themselves, but for one case: only what we send is lost, and the peer talks on.
+    """Where the kernel does not tell enough for a Pulse (before Linux 4.18): its own timers, tightened so
+    that they keep the bound by themselves, but for one case: only what we send is lost, and the peer talks
+    on.
     """
     detect_within = bounds.detect_within
     interval = max(1, int(0.05 * detect_within))
@@ -77,7 +82,8 @@ def _clamp(value: int, low: int, high: int) -> int:
 class Reading(NamedTuple):
     """What the kernel has counted on one connection so far, and how it is now (struct tcp_info)."""
 
-    acked: int  # bytes of ours that the peer's kernel has
+    acked: int  # bytes of ours that the peer's kernel has, without a gap
+    delivered: int  # segments of ours that it has, also behind a gap
     answers: int  # segments without data that came: acknowledgements, also of probes
     received: int  # bytes that came
     in_flight: int  # segments of ours that are not acknowledged
@@ -89,15 +95,19 @@ class Reading(NamedTuple):
 class Pulse:
     """Of one connection: when something of ours was last proven to have arrived, and is that too long ago.
 
-    While bytes of ours are unacknowledged, only bytes_acked is proof: all else may come from a peer that
-    hears nothing of us. At rest an answer to a probe is. Received bytes count only on a link that may send no
-    heartbeat (`speaks` is false): it has nothing better, and finds the loss of its own direction late.
+    While bytes of ours are unacknowledged, only that some of them have arrived is proof: all else may come
+    from a peer that hears nothing of us. At rest an answer to a probe is. Received bytes count only on a link
+    that may send no heartbeat (`speaks` is false): it has nothing better, and finds the loss of its own
+    direction late.
     """
 
     def __init__(self, bounds: Bounds, now: float) -> None:
         self.detect_within = bounds.detect_within  # seconds; longer than asked for on a path that is too slow
         self._bounds = bounds
-        self._slack = 3 * profile(bounds).tick + _HELD_BACK  # what looks, and the last proof, are late by
+        self._tick = profile(bounds).tick
+        self._slack = (
+            1 + 1 / _CLOSER
+        ) * self._tick + _HELD_BACK  # what the last proof and a look are late by
         self._last: Reading | None = None
         self.proven = self._taken = self._heard = now
         self._hurried: float | None = None
@@ -107,14 +117,24 @@ class Pulse:
         at_rest = not reading.in_flight
         answered = reading.answers != last.answers
         heard = reading.received != last.received
-        if reading.acked != last.acked or (at_rest and (answered or (heard and not self._bounds.speaks))):
+        taken = (reading.acked, reading.delivered) != (last.acked, last.delivered)
+        if taken or (at_rest and (answered or (heard and not self._bounds.speaks))):
             self.proven, self._hurried = now, None
-        if reading.acked != last.acked or not (at_rest and reading.unsent):
+        if taken or not (at_rest and reading.unsent):
             self._taken = now
         if heard:
             self._heard = now
         if not reading.retrying:
             self.detect_within = max(self._bounds.detect_within, _RETRANSMISSIONS * reading.rto)
+
+    def doubtful(self, now: float) -> bool:
+        """Nothing was proven for so long that it is worth asking now."""
+        return now - self.proven >= _DOUBT * self.detect_within
+
+    def next_look(self, now: float) -> float:
+        """On the common grid of all connections that are watched as closely."""
+        step = self._tick / _CLOSER if self.doubtful(now) else self._tick
+        return (floor(now / step + _ROUNDING) + 1) * step
 
     def hurry(self, now: float) -> None:
         """The carrier is lost: what is not proven after this within 3 s will not be."""

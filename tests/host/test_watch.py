@@ -158,11 +158,11 @@ async def test_on_a_path_that_is_too_slow_the_kernel_waits_as_long_as_we_do(
 
 
 class OfAnOlderKernel(socket.socket):
-    """Its struct tcp_info ends before bytes_acked, as it did until Linux 4.1."""
+    """Its struct tcp_info ends where it did until Linux 4.18."""
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
         if option == socket.TCP_INFO:
-            return super().getsockopt(level, option, 104)
+            return super().getsockopt(level, option, 192)
         return super().getsockopt(level, option, size) if size else super().getsockopt(level, option)
 
 

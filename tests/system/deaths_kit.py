@@ -33,11 +33,6 @@ class Kind(StrEnum):
         return self in (Kind.TCP_CONNECT, Kind.TCP_HEARTBEAT, Kind.MQTT_CONNECT)
 
     @property
-    def least(self) -> int:
-        """The smallest bound, seconds: a heartbeat comes every fourth of it, and once a second at most."""
-        return 4 if self is Kind.TCP_HEARTBEAT else 3
-
-    @property
     def asks(self) -> bool:
         """It says something by itself, often enough to know in time that the peer does not hear it."""
         return self in (Kind.TCP_HEARTBEAT, Kind.MQTT_CONNECT)
@@ -120,12 +115,11 @@ def every_case(bounds: Iterable[int]) -> list[Case]:
     cases = [
         Case(kind, bound, traffic, death, next(ports))
         for kind, death, bound, traffic in product(Kind, list(dying), bounds, Traffic)
-        if bound >= kind.least
     ]
     refused = [
         Case(kind, bound, Traffic.IDLE, Death.CONNECT, next(ports))
         for kind, bound in product(Kind, bounds)
-        if kind.dials and bound >= kind.least
+        if kind.dials
     ]
     return cases + refused
 
