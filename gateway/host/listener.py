@@ -120,7 +120,8 @@ class Listener:
         except PeerError as error:
             log.warning("%s: %s", connection.address, error)
         except Down as down:
-            log.info("%s left: %s", connection.address, down)
+            unacked = f", {down.unacked} bytes unacknowledged" if down.unacked else ""
+            log.info("%s left: %s%s", connection.address, down, unacked)
         except Exception:
             log.exception("%s: internal error, this connection ends", connection.address)
             connection.abort()
