@@ -40,11 +40,11 @@ class Watch:
         self._dead = dead
         self._pulse = Pulse(self._bounds, self._loop.time())
         with suppress(OSError):  # gone already: whoever reads it will know why
-            if tuning.reading(self._sock) is None:
-                self.blind = True
+            self.blind = tuning.reading(self._sock) is None
+            _watched.add(self)
+            if self.blind:
                 tuning.tune(self._sock, kernel_only(self._bounds))
             else:
-                _watched.add(self)
                 self._set()
 
     def stop(self) -> None:

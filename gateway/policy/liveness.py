@@ -105,9 +105,8 @@ class Pulse:
         self.detect_within = bounds.detect_within  # seconds; longer than asked for on a path that is too slow
         self._bounds = bounds
         self._tick = profile(bounds).tick
-        self._slack = (
-            1 + 1 / _CLOSER
-        ) * self._tick + _HELD_BACK  # what the last proof and a look are late by
+        # What the last proof is late by, what a look is, and what the proof itself was.
+        self._slack = self._tick + self._tick / _CLOSER + _HELD_BACK
         self._last: Reading | None = None
         self.proven = self._taken = self._heard = now
         self._hurried: float | None = None
@@ -146,18 +145,13 @@ class Pulse:
 
     def death(self, now: float) -> str:
         """Why this connection is over, in plain words; "" while it lives."""
+        asked, read_stall, expected, _ = self._bounds
         silence = now - self.proven
-        if self._hurried is not None and now - self._hurried >= min(
-            _HURRY, self._bounds.detect_within - self._slack
-        ):
+        if self._hurried is not None and now - self._hurried >= min(_HURRY, asked - self._slack):
             return f"the carrier is lost, no round trip for {silence:.1f} s"
         if silence >= self.detect_within - self._slack:
             return f"no round trip for {silence:.1f} s"
-        stall, expected = (
-            self._bounds.read_stall or self._bounds.detect_within,
-            self._bounds.expect_data_within,
-        )
-        if (full := now - self._taken) >= stall - self._slack:
+        if (full := now - self._taken) >= (read_stall or asked) - self._slack:
             return f"the peer does not read: it took nothing for {full:.1f} s"
         if expected is not None and (quiet := now - self._heard) >= expected:
             return f"nothing came for {quiet:.1f} s (expect_data_within)"

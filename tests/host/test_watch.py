@@ -179,3 +179,5 @@ async def test_where_the_kernel_counts_too_little_its_own_timers_are_tightened()
         assert tuning.keepalive(near)["user_timeout_ms"] == kernel_only(bounds).user_timeout_ms
         assert await watched.proves(0.1), "nobody can tell: it keeps its place"
         assert tuning.path(near).silent_s >= 0
+        assert list(watch.at({"127.0.0.1"})) == [watched], "that its address is gone counts for it, too"
+        watched.stop()
