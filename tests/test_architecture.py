@@ -27,7 +27,6 @@ LAYERS = (  # imports go down only; what stands in one line does not know each o
     {"host"},
     {"settings"},
     {"buffer"},
-    {"store"},
     {"contracts"},
     {"flow", "scope", "wire", "policy"},
     {"status", "toml", "show", "version", "_no_plugins"},
@@ -38,12 +37,9 @@ DATA_MODULES = {
     *("bisect", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "math"),
     *("random", "re", "struct", "typing"),
 }
-STORE_MODULES = DATA_MODULES | {
-    *("contextlib", "errno", "json", "logging", "os", "pathlib", "sqlite3", "zlib"),
-}
-KERNEL = {"fcntl", "serial", "socket", "ssl", "termios"}
+KERNEL = {"fcntl", "serial", "socket", "sqlite3", "ssl", "termios"}
 TOUCH_THE_KERNEL = {"host", "control", "ctl"}  # ctl is the other end of the control socket
-LIBRARIES = {"serial": "host.", "paho": "links._", "pymodbus": "wire.pdus", "sqlite3": "store."}
+LIBRARIES = {"serial": "host.", "paho": "links._", "pymodbus": "wire.pdus"}
 STARTS_TASKS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
 LONGEST = 400  # lines; 300 is what we like
 
@@ -152,15 +148,6 @@ def test_what_is_pure_knows_bytes_and_numbers_and_our_errors_only(module: Module
             assert MODULES[one.name].place in {module.place, "errors"}, one.name
         elif module.inside != "wire.pdus" or not one.name.startswith("pymodbus"):
             assert one.name.partition(".")[0] in DATA_MODULES, one.name
-
-
-@each([module for module in DAEMON if module.place == "store"])
-def test_the_store_knows_files_and_our_errors_only(module: Module) -> None:
-    for one in imports(module):
-        if one.ours:
-            assert MODULES[one.name].place in {"store", "errors"}, one.name
-        else:
-            assert one.name.partition(".")[0] in STORE_MODULES, one.name
 
 
 @every_module_of_the_daemon
