@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heapreplace
 from math import ceil
 from random import Random
 
-from gateway.policy.backoff import Backoff
+from gateway.policy.backoff import EARLY_TRY_WITHIN, Backoff
 from gateway.policy.liveness import NAMED, Bounds, profile
 from gateway.settings import Reconnect
 
@@ -21,7 +21,6 @@ from .table import Effort, Row
 FLEET = 10_000
 AWAY = 600.0  # seconds
 RATE, BURST = 500.0, 50  # connects/s that the broker accepts, and how many at once after a rest
-EARLY_WITHIN = 5.0  # seconds; the daemon's own figure, written again: to be imported once it is there
 SEED = 1
 RECONNECT = Reconnect()
 _DETECT_WITHIN = NAMED["default"]
@@ -79,7 +78,7 @@ RESTART = Outage(name="broker restart", noticed=(0.0, 0.05))
 CARRIER = Outage(
     name="carrier lost",  # no route: a try fails at once
     noticed=(3.3, 3.95),  # the kernel says so after 0.3 to 0.95 s (measured), a link then has 3 s
-    early=EARLY_WITHIN,
+    early=EARLY_TRY_WITHIN,
 )
 OUTAGES = (SILENT, RESTART, BLACK_HOLE, CARRIER)
 

@@ -44,7 +44,8 @@ async def supervise(part: Part, life: Life, backoff: Backoff, way_back: asyncio.
             backoff.ended(life.died(down))
         delay = 0.0 if down.at_once else backoff.next(down.wait_at_least)
         life.waits(str(down), delay)
-        await _wait(delay, life, backoff, way_back)
+        if not down.at_once:
+            await _wait(delay, life, backoff, way_back)
         life.label(life.trying, str(down))
 
 

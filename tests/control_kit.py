@@ -4,7 +4,7 @@ test. And the other end: a client that speaks lines.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -74,3 +74,9 @@ async def connected(path: Path) -> AsyncIterator[Client]:
         yield Client(reader, writer)
     finally:
         writer.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for a function to become true."""
+    while not condition():
+        await asyncio.sleep(0.001)

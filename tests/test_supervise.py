@@ -216,6 +216,29 @@ async def test_who_is_not_waiting_is_left_alone() -> None:
     assert part.began == [10, 21, 33, 47, 65, 91]
 
 
+@in_virtual_time
+async def test_another_far_end_is_tried_without_a_wait_also_in_the_moment_when_the_network_is_back() -> None:
+    network = Network()
+
+    class TwoEnds(Scripted):
+        """After the first the second is tried at once, and the wait is behind that."""
+
+        async def session(self, life: Life, /) -> Never:
+            first = len(self.began) % 2 == 0
+            self.error = LinkDown("refused", at_once=first)
+            if first:
+                network.set()
+            else:
+                network.clear()
+            await super().session(life)
+
+    part = TwoEnds(LinkDown(""))
+    async with supervised(part, network):
+        await asyncio.sleep(40)
+
+    assert part.began == [0, 0, 1, 1, 3, 3, 7, 7, 15, 15, 31, 31]
+
+
 # Bugs
 
 

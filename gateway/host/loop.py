@@ -20,10 +20,10 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeVarTuple
 
+_Ts = TypeVarTuple("_Ts")
 _PRECISE_BELOW = 0.02  # seconds; longer waits end a little early instead, and the rest is waited precisely
-_FD_SETSIZE = 1024
-Ts = TypeVarTuple("Ts")
 _LONGEST = 3600.0  # seconds that epoll waits at a time
+_FD_SETSIZE = 1024
 _MOST_EVENTS = 64  # told at once; the others are told by the next call
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _INTERESTS = {
@@ -167,31 +167,31 @@ class Loop(asyncio.SelectorEventLoop):
     """Readers that are added by descriptor are called without a turn of the loop in between."""
 
     def __init__(self) -> None:
-        self._precise = PreciseSelector()
-        super().__init__(self._precise)
-        self._precise.failed = self._failed
+        self._precise_selector = PreciseSelector()
+        super().__init__(self._precise_selector)
+        self._precise_selector.failed = self._failed
 
-    def add_reader(self, fd: Any, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+    def add_reader(self, fd: Any, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         if isinstance(fd, int):
-            self._precise.add_reader(fd, partial(callback, *args) if args else callback)
+            self._precise_selector.add_reader(fd, partial(callback, *args) if args else callback)
         else:
             super().add_reader(fd, callback, *args)
 
     def remove_reader(self, fd: Any) -> bool:
-        if isinstance(fd, int) and self._precise.remove_reader(fd):
+        if isinstance(fd, int) and self._precise_selector.remove_reader(fd):
             return True
         return super().remove_reader(fd)
 
     def call_soon(
-        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        self._precise.stirred = True
+        self._precise_selector.stirred = True
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        self._precise.stirred = True
+        self._precise_selector.stirred = True
         return super().call_at(when, callback, *args, context=context)
 
     def _failed(self, error: Exception) -> None:

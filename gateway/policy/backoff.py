@@ -1,8 +1,8 @@
 """When to try again: full jitter U(0, min(longest, first * 2^n)), started over only after a session that
 lived long enough. A refusal that trying again does not cure waits much longer, and longer each time.
 
-Full jitter spreads a fleet whose broker restarts: 10,000 gateways come back at 344 connects/s at most, none
-refused; fixed 5 s would bring 10,000 in the same second.
+Full jitter spreads a fleet: when its broker restarts, 10,000 gateways come back at 368 connects/s at most and
+none is refused; fixed 5 s would bring 10,000 in the same second.
 """
 
 from random import Random

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 NAMED = {"lan": 5.0, "default": 20.0, "cellular": 60.0, "satellite": 120.0, "metered": 300.0}  # seconds
 _RETRANSMISSIONS = 7  # times the RTO: the first three (r + 2r + 4r) fit, so that loss is not taken for death
-_DOUBT = 1 / 3  # of the bound; a link at rest is proven a little more often
+_DOUBT = 0.4  # of the bound; a link at rest is proven more often, also at 3 s, where that is each second
 _CLOSER = 5  # looks instead of one, in doubt: what they are late by is time that a lost segment does not have
 _ROUNDING = 1e-6  # of a step, or a look might follow itself
 _HURRY = 3.0  # seconds without a carrier
@@ -64,7 +64,7 @@ def profile(bounds: Bounds) -> Profile:
 def kernel_only(bounds: Bounds) -> Profile:
     """Where the kernel does not tell enough for a Pulse (before Linux 4.18): its own timers, tightened so
     that they keep the bound by themselves, but for one case: only what we send is lost, and the peer talks
-    on.
+    on. A peer must not pause reading for longer than this user timeout: `read_stall` counts for nothing.
     """
     detect_within = bounds.detect_within
     interval = max(1, int(0.05 * detect_within))

@@ -89,21 +89,19 @@ async def test_a_living_peer_shows_it_when_it_is_asked(pair: Pair) -> None:
     watched.stop()
 
 
-async def test_nothing_is_told_after_it_was_stopped(pair: Pair) -> None:
+@pytest.mark.parametrize(
+    "over",
+    [lambda near, watched: watched.stop(), lambda near, watched: near.close()],
+    ids=["stopped", "socket closed"],
+)
+async def test_nothing_is_told_after_it_is_over(
+    pair: Pair, over: Callable[[socket.socket, Watch], None]
+) -> None:
     near, _ = pair
     told: list[LinkDown] = []
     watched = Watch(near, Bounds(3.0, expect_data_within=0.2))
     watched.start(told.append)
-    watched.stop()
-    await asyncio.sleep(0.5)
-    assert told == []
-
-
-async def test_a_socket_that_was_closed_is_left_alone(pair: Pair) -> None:
-    near, _ = pair
-    told: list[LinkDown] = []
-    Watch(near, Bounds(3.0, expect_data_within=0.2)).start(told.append)
-    near.close()
+    over(near, watched)
     await asyncio.sleep(0.5)
     assert told == []
 
