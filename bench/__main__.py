@@ -15,7 +15,7 @@ from pathlib import Path
 import gateway
 from gateway.demo.gatewayd import GatewaydError
 
-from . import fleet, footprint, modbus, raw, watch
+from . import fleet, footprint, modbus, outage, raw, watch, wear
 from .neighbours import Neighbours
 from .simulator import Simulator
 from .table import Effort, Row, head
@@ -30,6 +30,9 @@ ROWS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "start": footprint.start,
     "watch": watch.idle,
     "fleet": fleet.comeback,
+    "buffer": outage.throughput,
+    "drain-bus": outage.beside_a_bus,
+    "wear": wear.wear,
 }
 
 
@@ -37,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway.")
     parser.add_argument("rows", nargs="*", metavar="ROWS", help=f"any of {', '.join(ROWS)} (default: all)")
     parser.add_argument(
-        "--seconds", type=float, default=Effort.seconds, help="of each run (default: %(default)s)"
+        "--seconds",
+        type=float,
+        default=Effort.seconds,
+        help="of each run; buffer and wear shrink with it (default: %(default)s)",
     )
     parser.add_argument("--runs", type=int, default=Effort.runs, help="of each figure (default: %(default)s)")
     options = parser.parse_args(arguments)

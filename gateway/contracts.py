@@ -7,6 +7,7 @@ and late it is poison.
 """
 
 from asyncio import Future, get_running_loop
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Never, Protocol, runtime_checkable
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Never, Protocol, runtime_checkable
 from .errors import GatewayError
 from .flow import Fan
 from .status import Life, PartStatus
+from .wire.points import Value
 
 
 class Rank(IntEnum):
@@ -86,6 +88,10 @@ class Stream(Protocol):
         Counted only while somebody taps `frames`, and too many rather than too few until the first one ends.
         """
 
+    @property
+    def rate(self) -> float:
+        """Bytes a second that the line says at most."""
+
     def offer(self, data: bytes, /) -> bool:
         """Send all of it at once, or decline because others are in front, it is too long, or the line is
         away.
@@ -98,12 +104,35 @@ class Stream(Protocol):
         """
 
 
+class Reading(NamedTuple):
+    """One value of a device, and which of its polls brought it, counted from 1."""
+
+    value: Value
+    poll: int
+
+
 @runtime_checkable
 class Sampled(Protocol):
-    """A polled device: `frames` are its samples, JSON objects {"values": {...}, "errors": {...}}."""
+    """A polled device. A sample is a JSON object {"values": {...}, "errors": {...}}, one for each poll."""
 
     @property
-    def frames(self) -> Fan[Frame]: ...
+    def samples(self) -> Fan[Frame]:
+        """All of them."""
+
+    @property
+    def frames(self) -> Fan[Frame]:
+        """Those of them that are worth publishing, by the device's `publish` rule."""
+
+    @property
+    def newest(self) -> Mapping[str, Reading]:
+        """Of each point the last value that could be read, be it in an earlier poll.
+
+        A new mapping after each poll.
+        """
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """The points of which the last poll brought no value, and why."""
 
     @property
     def presence(self) -> Fan[bytes]:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,10 @@ from typing import NamedTuple
 from . import __version__, config, control, lastgood
 from .config import Loaded, Tree
 from .contracts import Traced
-from .control import Reloaded
+from .control import Kept, Reloaded
 from .errors import GatewayError
 from .flow import Fan
-from .host import netlink
+from .host import clock, netlink
 from .host.identity import identity
 from .host.loop import new_event_loop
 from .host.systemd import Notifier, log_to_stderr, run_directory, state_directory
@@ -34,6 +34,8 @@ from .host.threads import in_thread
 from .scope import Scope
 from .site import Site, at_work
 from .status import Record, timestamp
+from .store.buffers import Buffers, Name
+from .store.keeper import Clock
 
 CONFIG = Path("/etc/gateway/gateway.toml")
 _STOP_WITHIN = 5.0  # seconds
@@ -50,8 +52,8 @@ class Start(NamedTuple):
 class Gateway:
     """The running daemon as the control socket sees it: one site and one config file."""
 
-    def __init__(self, path: Path, start: Start, site: Site, notifier: Notifier) -> None:
-        self._path, self._site, self._notifier = path, site, notifier
+    def __init__(self, path: Path, start: Start, site: Site, buffers: Buffers, notifier: Notifier) -> None:
+        self._path, self._site, self._buffers, self._notifier = path, site, buffers, notifier
         self._tree, self._problems = start.tree, start.problems
         self._began, self._loaded_at = time.monotonic(), time.time()
         self._reloading = asyncio.Lock()
@@ -106,6 +108,14 @@ class Gateway:
             raise control.no_such("port, link or device", name, traces)
         return traces[name]
 
+    def buffers(self) -> Mapping[str, Kept]:
+        return dict(map(self._kept, self._buffers.names()))
+
+    def _kept(self, name: Name) -> tuple[str, Kept]:
+        buffers, wanted = self._buffers, self._buffers.is_wanted(name)
+        kept = Kept(buffers.of(name), name.link, name.kind, wanted, buffers.written_today(name))
+        return name.link if wanted else str(name), kept
+
     def _summary(self) -> str:
         if self._problems:
             return f"running with an earlier config; problems in {self._path}: {len(self._problems)}"
@@ -133,14 +143,24 @@ async def _serve(path: Path, start: Start) -> None:
         loop.add_signal_handler(number, stop.set)
     async with Scope() as scope:
         scope.start(notifier.feed_watchdog(), "watchdog")
-        site = Site(scope, Random(), first_seq=time.time_ns() // 1_000_000)
-        gateway = Gateway(path, start, site, notifier)
+        run = start.tree.gateway.run_dir or run_directory(os.environ)
+        state = start.tree.gateway.state_dir or state_directory(os.environ)
+        buffers = Buffers(state / "buffers", run / "buffers", _clock(loop))
+        site = Site(scope, Random(), buffers)
+        gateway = Gateway(path, start, site, buffers, notifier)
         scope.start(netlink.follow(site.heard), "netlink")
         loop.add_signal_handler(signal.SIGHUP, lambda: scope.start(gateway.reload(), "reload"))
-        run = start.tree.gateway.run_dir or run_directory(os.environ)
         async with control.serve(run / "control.sock", gateway):
+            scope.start(buffers.run(), "buffers")
             await gateway.run(stop)
+        with suppress(TimeoutError):  # a disk that hangs: the journals have it
+            async with asyncio.timeout(_STOP_WITHIN):
+                await buffers.close()
     log.info("gatewayd has stopped")
+
+
+def _clock(loop: asyncio.AbstractEventLoop) -> Clock:
+    return Clock(loop.time, time.time, clock.Setting().known, time.time_ns() // 1_000_000)
 
 
 def _start(path: Path) -> Start | None:

@@ -76,3 +76,11 @@ class BadRequest(GatewayError):
     """The request contradicts its own function code: wrong length or quantity."""
 
     modbus = 0x03
+
+
+class StoreError(GatewayError):
+    """What keeps records cannot, in plain words: the daemon goes on from memory."""
+
+    def __init__(self, reason: str, *, full: bool = False) -> None:
+        super().__init__(reason)
+        self.full = full  # there is no room: deleting helps, opening anew does not

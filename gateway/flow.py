@@ -1,8 +1,9 @@
 """One writer, many bounded readers: how bytes, frames and samples leave a port or a device.
 
 Promises: `push` never waits and never fails; order is kept per tap; what a tap has no room for is dropped by
-its rule and counted in `missed`. BLOCK taps make `blocked()` return when none of the readers keeps up, so
-that the writer stops reading its line. A Fan without taps costs a look at `taps`.
+its rule and counted in `missed`. A Brake says when the writer is to stop reading its line: when none of the
+readers keeps up, all of them being BLOCK taps, or when one of them holds it. A Fan without taps costs a look
+at `taps`.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sized
 from enum import StrEnum
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T", bound=Sized)
 
@@ -36,6 +37,7 @@ class Tap(Generic[T]):
         self._wake: asyncio.Future[None] | None = None
         self.size = 0  # of what waits, as len() of the items
         self.missed = 0
+        self.holding = False
 
     async def take(self) -> list[T]:
         """Everything that waits; at least one item."""
@@ -45,7 +47,7 @@ class Tap(Generic[T]):
         items = list(self._items)
         self._items.clear()
         self.size = 0
-        self._fan.eased()
+        self._fan.brake.turned()
         return items
 
     def put(self, item: T) -> None:
@@ -56,7 +58,7 @@ class Tap(Generic[T]):
         self.size += len(item)
         self._drop()
         if self.full:
-            self._fan.filled()
+            self._fan.brake.turned()
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -73,6 +75,11 @@ class Tap(Generic[T]):
         """A reader for which the writer should wait is behind by its limit."""
         return self._rule is WhenFull.BLOCK and self.size >= self._limit
 
+    def hold(self, holding: bool) -> None:
+        """The writer is to wait for this reader, whoever else keeps up, until it says otherwise."""
+        self.holding = holding
+        self._fan.brake.turned()
+
     def __enter__(self) -> Self:
         return self
 
@@ -87,11 +94,15 @@ class Tap(Generic[T]):
 
 
 class Fan(Generic[T]):
-    """Where a writer pushes. Outlives sessions and reloads: it belongs to the part, not to the open line."""
+    """Where a writer pushes. Outlives sessions and reloads: it belongs to the part, not to the open line.
 
-    def __init__(self) -> None:
+    Fans that one writer feeds share one brake.
+    """
+
+    def __init__(self, brake: "Brake | None" = None) -> None:
         self.taps: tuple[Tap[T], ...] = ()  # who listens; without any, a look at this is all that it costs
-        self._room, self._full = asyncio.Event(), asyncio.Event()
+        self.brake = brake or Brake()
+        self.brake.fans.append(self)
 
     def tap(
         self,
@@ -102,37 +113,44 @@ class Fan(Generic[T]):
         """A new reader, holding at most `limit` (by len() of the items; one larger item is still held)."""
         tap = Tap(self, limit, rule, offer)
         self.taps = (*self.taps, tap)
-        self._room.set()
+        self.brake.turned()
         return tap
 
     def push(self, item: T) -> None:
         for tap in self.taps:
             tap.put(item)
 
-    async def blocked(self) -> None:
-        """Returns when no reader keeps up any more, and all of them want the writer to wait."""
-        while not self._held():
-            self._full.clear()
-            await self._full.wait()
-
-    async def room(self) -> None:
-        """Returns when one of them keeps up again, or has come or left."""
-        while self._held():
-            self._room.clear()
-            await self._room.wait()
-
-    def _held(self) -> bool:
-        return bool(self.taps) and all(tap.full for tap in self.taps)
-
-    def filled(self) -> None:
-        """For a Tap: it is full."""
-        self._full.set()
-
-    def eased(self) -> None:
-        """For a Tap: it took what waited."""
-        self._room.set()
-
     def leave(self, tap: Tap[T]) -> None:
         """For a Tap: its reader is gone."""
         self.taps = tuple(other for other in self.taps if other is not tap)
-        self._room.set()
+        self.brake.turned()
+
+
+class Brake:
+    """What the writer of some fans waits for: all their readers taken together."""
+
+    def __init__(self) -> None:
+        self.fans: list[Fan[Any]] = []
+        self._turned = asyncio.Event()
+
+    @property
+    def on(self) -> bool:
+        taps = [tap for fan in self.fans for tap in fan.taps]
+        return any(tap.holding for tap in taps) or (bool(taps) and all(tap.full for tap in taps))
+
+    async def pulled(self) -> None:
+        """Returns when no reader keeps up any more and all want the writer to wait, or one holds it."""
+        await self._until(True)
+
+    async def released(self) -> None:
+        """Returns when one of them keeps up again, or has come or left, and none holds the writer."""
+        await self._until(False)
+
+    async def _until(self, on: bool) -> None:
+        while self.on is not on:
+            self._turned.clear()
+            await self._turned.wait()
+
+    def turned(self) -> None:
+        """For Tap and Fan: look again."""
+        self._turned.set()

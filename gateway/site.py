@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from time import time
-from typing import NamedTuple, Never
+from typing import NamedTuple, Never, Protocol
 
-from .buffer import Buffer, Buffers
+from .buffer import Buffer, Rules
 from .config import Tree
 from .contracts import Frame, Part, Sampled, Stream, Traced, Transactor
 from .devices.model import DeviceConfig
@@ -24,6 +24,7 @@ from .policy.backoff import Backoff
 from .scope import Scope
 from .settings import Identity, LinkConfig, PortConfig
 from .status import Life
+from .store.buffers import Name
 from .supervise import supervise
 
 PORT_RETRY = 1.0  # seconds: a tty that is back should be used at once
@@ -46,19 +47,25 @@ class Key(NamedTuple):
         return f"{self.group}.{self.name}"
 
 
+class Store(Protocol):
+    """What a site needs of `store.buffers`."""
+
+    async def prepare(self, wanted: Mapping[Name, Rules], total: int, /) -> None: ...
+    def of(self, name: Name, /) -> Buffer: ...
+
+
 class Site:
     """Also the Wiring that links are built with. Lives inside the block of the Scope that it is given."""
 
     identity: Identity
 
-    def __init__(self, scope: Scope, random: Random, first_seq: int) -> None:
-        self._scope, self._random = scope, random
+    def __init__(self, scope: Scope, random: Random, buffers: Store) -> None:
+        self._scope, self._random, self._buffers = scope, random, buffers
         self._now = asyncio.get_running_loop().time
         self._configs: dict[Key, Config] = {}
         self._parts: dict[Key, Part] = {}
         self._lives: dict[Key, Life] = {}
         self._tasks: dict[Key, asyncio.Task[Never]] = {}
-        self._buffers = Buffers(first_seq)
         self._way_back = asyncio.Event()
 
     async def apply(self, tree: Tree, identity: Identity) -> list[str]:
@@ -75,24 +82,18 @@ class Site:
         await self._end(changed | rebuilt)
         for key in rebuilt:
             self._parts.pop(key, None)
-            if isinstance(old := self._configs[key], LinkConfig):
-                self._release(key.name, old, wanted.get(key))
+            if isinstance(old := self._configs[key], LinkConfig) and old.keeps is not None:
+                self._buffers.of(Name(key.name, old.kind)).fill_from({})
             if key not in wanted:
                 del self._lives[key]
         self._configs = wanted
+        await self._buffers.prepare(_kept(tree.links), tree.gateway.buffer_total)
         for group in _GROUPS:
             for key in wanted:
                 if key.group == group:
                     self._begin(key, wanted[key])
         await asyncio.sleep(0)  # every session's first step: binding an address waits for nothing
         return [str(key) for key in sorted(changed | rebuilt)]
-
-    def _release(self, link: str, old: LinkConfig, new: Config | None) -> None:
-        """Its buffer is filled no more, unless it asks for that again; records are of use to its own kind."""
-        if isinstance(new, LinkConfig) and new.kind == old.kind:
-            self._buffers.of(link).fill_from({})
-        else:
-            self._buffers.forget(link)
 
     def _to_rebuild(self, wanted: Mapping[Key, Config], changed: Iterable[Key]) -> set[Key]:
         """What is gone or has another shape, and what holds a reference to such a part."""
@@ -184,7 +185,9 @@ class Site:
         return part
 
     def buffer(self, link: str, fans: Mapping[str, Fan[Frame] | Fan[bytes]], /) -> Buffer:
-        buffer = self._buffers.of(link)
+        config = self._configs[Key("links", link)]
+        assert isinstance(config, LinkConfig)
+        buffer = self._buffers.of(Name(link, config.kind))
         buffer.fill_from(fans)
         return buffer
 
@@ -207,8 +210,13 @@ class Site:
 
 
 def at_work(status: Mapping[str, Mapping[str, Mapping[str, object]]]) -> bool:
-    """By a site's status: everything that is configured does what it is for."""
-    return all(thing["state"] in _AT_WORK for group in status.values() for thing in group.values())
+    """By a site's status: everything that is configured does what it is for, and what it keeps is safe."""
+    things = [thing for group in status.values() for thing in group.values()]
+    return all(thing["state"] in _AT_WORK and not _in_trouble(thing.get("buffer")) for thing in things)
+
+
+def _in_trouble(buffer: object) -> bool:
+    return isinstance(buffer, dict) and bool(buffer["trouble"])
 
 
 def _wanted(tree: Tree) -> dict[Key, Config]:
@@ -218,6 +226,10 @@ def _wanted(tree: Tree) -> dict[Key, Config]:
         ("links", tree.links),
     )
     return {Key(group, name): config for group, tables in groups for name, config in tables.items()}
+
+
+def _kept(links: Mapping[str, LinkConfig]) -> dict[Name, Rules]:
+    return {Name(name, link.kind): link.keeps for name, link in links.items() if link.keeps is not None}
 
 
 def _uses(config: Config) -> Iterator[Key]:

@@ -81,9 +81,22 @@ class BufferStatus(TypedDict):
     records: int
     bytes: int
     oldest_age_s: float | None
+    age_s: float  # what is older is dropped
     dropped: int
     capacity_bytes: int
+    fills_in_s: int | None  # at the present rate, with the far end away; None while nothing comes
+    drain_eta_s: int | None  # None: it does not grow less
     durability: str
+    trouble: str | None  # why records stay in memory that should not
+
+
+class KeptStatus(BufferStatus):
+    """A buffer, and whose it is: `gatewayctl --json buffer`."""
+
+    link: str
+    kind: str  # of the link; "refused": what its far end would not take
+    configured: bool  # or it is kept until it is cleared
+    written_today_bytes: int | None  # to the disk, since midnight UTC; None where the kernel does not count
 
 
 class Death(TypedDict):
@@ -136,6 +149,7 @@ class PartStatus(TypedDict, total=False):
     buffer: BufferStatus
     sent: int
     confirmed: int
+    alive: int  # as it stands in its register
     # devices
     unit_id: int
     present: str

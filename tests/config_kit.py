@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gateway.config import Loaded, load
-from gateway.settings import Model
+from gateway.values import Model
 
 SAMPLE = Path(__file__).parent.parent / "etc" / "gateway.toml"
 SETTING = re.compile(r"^#(?=[^ :#])", re.MULTILINE)  # what the sample has in front of each setting

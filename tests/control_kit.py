@@ -1,17 +1,17 @@
-"""A daemon as the control socket sees it, without one: its record, its reloads and its traces are set by the
-test. And the other end: a client that speaks lines.
+"""A daemon as the control socket sees it, without one: its record, its reloads, its traces and its buffers
+are set by the test. And the other end: a client that speaks lines.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from gateway import control
 from gateway.contracts import Traced
-from gateway.control import Reloaded
+from gateway.control import Kept, Reloaded
 from gateway.flow import Fan
 from gateway.status import Record
 
@@ -30,6 +30,7 @@ class Daemon:
         self.record = record(name)
         self.reloaded = Reloaded([], [], [])
         self.reloads = 0
+        self.kept: dict[str, Kept] = {}
         self.fans: dict[str, Fan[Traced]] = {"meters": Fan(), "scale": Fan(), "cloud": Fan()}
 
     def status(self) -> Record:
@@ -43,6 +44,9 @@ class Daemon:
         if name not in self.fans:
             raise control.no_such("port or link", name, self.fans)
         return self.fans[name]
+
+    def buffers(self) -> Mapping[str, Kept]:
+        return self.kept
 
 
 class Client:

@@ -10,7 +10,9 @@ from random import Random
 from time import time
 from typing import Any
 
-from gateway.buffer import Buffer, Buffers
+from buffer_kit import Buffers
+
+from gateway.buffer import Buffer
 from gateway.contracts import Frame, Part, Sampled, Stream, Transactor
 from gateway.demo.line import Line, Wire
 from gateway.flow import Fan

@@ -24,8 +24,9 @@ LAYERS = (  # imports go down only; what stands in one line does not know each o
     {"control", "config", "supervise"},
     {"links", "devices"},
     {"ports"},
-    {"host"},
+    {"host", "store"},
     {"settings"},
+    {"registers", "values"},
     {"buffer"},
     {"contracts"},
     {"flow", "scope", "wire", "policy"},
@@ -37,9 +38,9 @@ DATA_MODULES = {
     *("bisect", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "math"),
     *("random", "re", "struct", "typing"),
 }
-KERNEL = {"fcntl", "serial", "socket", "sqlite3", "ssl", "termios"}
+KERNEL = {"fcntl", "serial", "socket", "ssl", "termios"}
 TOUCH_THE_KERNEL = {"host", "control", "ctl"}  # ctl is the other end of the control socket
-LIBRARIES = {"serial": "host.", "paho": "links._", "pymodbus": "wire.pdus"}
+LIBRARIES = {"serial": "host.", "paho": "links._", "pymodbus": "wire.pdus", "sqlite3": "store."}
 STARTS_TASKS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
 LONGEST = 400  # lines; 300 is what we like
 

@@ -9,7 +9,7 @@ from config_kit import ENVIRON, FILLED, METERS, SCALE, read, said
 
 from gateway.config import load
 from gateway.contracts import Stream, Transactor
-from gateway.settings import Endpoint
+from gateway.values import Endpoint
 
 HERE = Path(__file__).parent
 BROKEN = HERE / "data" / "broken"
@@ -27,8 +27,8 @@ def test_each_broken_file_is_answered_word_for_word(name: str, monkeypatch: pyte
     assert told == Path(f"{name}.txt").read_text().splitlines()
 
 
-def test_there_are_forty_broken_files() -> None:
-    assert len(list(BROKEN.glob("*.toml"))) == 40
+def test_there_are_forty_broken_files_and_more() -> None:
+    assert len(list(BROKEN.glob("*.toml"))) > 40
 
 
 def test_a_file_that_is_not_there_is_one_problem(tmp_path: Path) -> None:

@@ -98,6 +98,62 @@ def test_two_names_of_one_line_are_found_out(tmp_path: Path) -> None:
     ]
 
 
+# Points that links name
+
+PUSH = """
+[devices.main-meter]
+port = "meters"
+unit_id = 1
+model = "m"
+points = {{ relay = {{ coil = 3 }} }}
+[models.m.points]
+voltage = {{ input = 0, type = "float32" }}
+state = {{ holding = 5, map = {{ "0" = "off" }} }}
+[links.plant]
+kind = "modbus-client"
+connect = "10.0.0.7:502"
+push = {{ "{0}" = {{ {1} }} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "told"),
+    [
+        ("main-meter.voltage", "holding = 100", ""),
+        ("main-meter.voltage", "coil = 100", '"voltage" is a number, and this takes a bool'),
+        (
+            "main-meter.voltage",
+            'holding = 1, type = "string(4)"',
+            '"voltage" is a number, and this takes a text',
+        ),
+        ("main-meter.relay", "coil = 100", ""),
+        ("main-meter.relay", "holding = 100", ""),
+        ("main-meter.state", 'holding = 1, type = "string(4)"', ""),
+        ("main-meter.state", "holding = 1", '"state" is a text, and this takes a number or a bool'),
+        ("main-meter.volts", "holding = 1", 'main-meter has no point "volts", did you mean "voltage"?'),
+        ("main-metre.voltage", "holding = 1", 'there is no device "main-metre", did you mean "main-meter"?'),
+    ],
+)
+def test_what_is_pushed_is_a_point_of_a_device_or_of_its_model(
+    name: str, target: str, told: str, tmp_path: Path
+) -> None:
+    expected = [f'links.plant.push."{name}": {told}'] if told else []
+    assert said(read(tmp_path, METERS + PUSH.format(name, target))) == expected
+
+
+def test_a_bad_device_is_told_once_and_not_by_those_who_push_its_points(tmp_path: Path) -> None:
+    bad = PUSH.replace("coil = 3", "coils = 3").format("main-meter.volts", "holding = 1")
+    assert [line for line in said(read(tmp_path, METERS + bad)) if "links" in line] == []
+
+
+def test_addresses_to_push_to_are_doubted_as_those_of_points_are(tmp_path: Path) -> None:
+    text = METERS + PUSH.format("main-meter.voltage", "holding = 40101") + "alive = { holding = 40100 }"
+    assert said(read(tmp_path, text)) == [
+        'warning: links.plant.push."main-meter.voltage".holding: manuals write 40101 for holding = 100',
+        "warning: links.plant.alive.holding: manuals write 40100 for holding = 99",
+    ]
+
+
 # Warnings
 
 

@@ -14,7 +14,8 @@ from config_kit import ENVIRON, FILLED, SAMPLE, inner_models, read, said
 from gateway.config import Gateway, load, schema
 from gateway.config.folders import LINKS, PORTS
 from gateway.devices.model import DeviceConfig, ModelConfig
-from gateway.settings import LinkTables, Model
+from gateway.settings import LinkTables
+from gateway.values import Model
 
 
 def test_the_sample_switches_nothing_on(tmp_path: Path) -> None:

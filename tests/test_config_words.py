@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.config import Gateway
 from gateway.config.folders import LINKS, PORTS
 from gateway.devices.model import DeviceConfig, ModelConfig
-from gateway.settings import LinkTables, Model
+from gateway.settings import LinkTables
+from gateway.values import Model
 
 
 def tables() -> Iterator[tuple[str, type[Model]]]:

@@ -192,11 +192,11 @@ WRONG = {
     ),
     "a verb that cannot be written": (
         {"verb": "\ud800"},
-        'no verb is called "\ud800"; there are: reload, status, trace, version',
+        'no verb is called "\ud800"; there are: buffer, clear, export, reload, status, trace, version',
     ),
     "a long verb": (
         {"verb": "x" * 5000},
-        f'no verb is called "{"x" * 60}"; there are: reload, status, trace, version',
+        f'no verb is called "{"x" * 60}"; there are: buffer, clear, export, reload, status, trace, version',
     ),
     "a missing name": ({"verb": "trace"}, '"trace" needs "name"'),
     "an unknown key": ({"verb": "status", "nmae": "x"}, '"status" has no "nmae"'),

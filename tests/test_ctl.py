@@ -202,6 +202,8 @@ async def test_status_loads_nothing_of_the_daemon(path: Path) -> None:
     assert {name for name in loaded if name.startswith("gateway")} == {
         "gateway",
         "gateway.ctl",
+        "gateway.ctl.asking",
+        "gateway.ctl.terminal",
         "gateway.show",
         "gateway.show.columns",
         "gateway.show.picture",

@@ -106,6 +106,10 @@ def test_permission_denied_names_the_group_to_join(
 # usage
 
 
+VERBS = ("status", "check", "reload", "trace", "buffer", "buffer export", "buffer clear", "schema", "version")
+ALL = ", ".join(VERBS)
+
+
 @pytest.mark.parametrize("typed", ["st", "stat", "statu", "status"])
 async def test_a_verb_that_looks_may_be_abbreviated(path: Path, typed: str) -> None:
     assert (await ctl(path, Daemon(), typed)).out.startswith("pump-house-7: ok")
@@ -114,9 +118,9 @@ async def test_a_verb_that_looks_may_be_abbreviated(path: Path, typed: str) -> N
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "the verbs are status, check, reload, trace, schema, version"),
-        (["--json"], "the verbs are status, check, reload, trace, schema, version"),
-        (["start"], 'the verbs are status, check, reload, trace, schema, version; not "start"'),
+        ([], f"the verbs are {ALL}"),
+        (["--json"], f"the verbs are {ALL}"),
+        (["start"], f'the verbs are {ALL}; not "start"'),
         (["s"], '"s" may be status or schema'),
         (["r"], '"r" may be reload, which changes something: write it in full'),
         (["reloa"], '"reloa" may be reload, which changes something: write it in full'),
@@ -124,6 +128,11 @@ async def test_a_verb_that_looks_may_be_abbreviated(path: Path, typed: str) -> N
         (["status", "--wat"], "unrecognized arguments: --wat"),
         (["trace"], "the following arguments are required: NAME"),
         (["reload", "meters"], "unrecognized arguments: meters"),
+        (["buf", "clear", "cloud"], '"buf" may be buffer clear, which changes something: write it in full'),
+        (["buffer", "clear"], "the following arguments are required: LINK"),
+        (["buffer", "export", "cloud"], "the following arguments are required: FILE"),
+        (["buffer", "cloud", "scada"], "unrecognized arguments: scada"),
+        (["buffer", "cloud", "--yes"], "unrecognized arguments: --yes"),
         (["--socket"], "argument --socket: expected one argument"),
     ],
 )
@@ -144,7 +153,7 @@ def test_help_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert "usage: gatewayctl [--socket PATH] [--json] VERB ..." in shown
-    for verb in ("status", "check", "reload", "trace", "schema", "version"):
+    for verb in VERBS:
         assert f"\n  {verb} " in shown
     with pytest.raises(SystemExit):
         main(["status", "--help"])

@@ -153,10 +153,10 @@ async def test_the_writer_waits_when_its_only_reader_is_behind_and_goes_on_when_
     fan: Fan[bytes] = Fan()
     with fan.tap(4, WhenFull.BLOCK) as tap:
         fan.push(b"abc")
-        blocked = await waits(fan.blocked())
+        blocked = await waits(fan.brake.pulled())
         fan.push(b"d")
         await soon(blocked)
-        room = await waits(fan.room())
+        room = await waits(fan.brake.released())
         await tap.take()
         await soon(room)
         assert tap.missed == 0
@@ -175,7 +175,7 @@ async def test_what_was_under_way_while_the_writer_stops_is_kept_once_more_as_mu
 async def test_a_writer_waits_for_nobody_while_one_reader_keeps_up(rule: WhenFull) -> None:
     fan: Fan[bytes] = Fan()
     with fan.tap(4, WhenFull.BLOCK) as slow, fan.tap(4, rule, lambda _: True):
-        blocked = await waits(fan.blocked())
+        blocked = await waits(fan.brake.pulled())
         for _ in range(10):
             fan.push(b"abcd")
         await waits(blocked)
@@ -187,7 +187,7 @@ async def test_a_reader_that_may_lose_bytes_never_holds_the_writer() -> None:
     with fan.tap(4, WhenFull.BLOCK), fan.tap(4, WhenFull.DROP_OLDEST):
         for _ in range(10):
             fan.push(b"abcd")
-        await waits(fan.blocked())
+        await waits(fan.brake.pulled())
 
 
 @pytest.mark.parametrize("comes", ["take", "leave", "another"])
@@ -195,8 +195,8 @@ async def test_there_is_room_when_a_reader_takes_or_leaves_or_another_one_comes(
     fan: Fan[bytes] = Fan()
     slow, slower = fan.tap(1, WhenFull.BLOCK), fan.tap(1, WhenFull.BLOCK)
     fan.push(b"ab")
-    await soon(fan.blocked())
-    room = await waits(fan.room())
+    await soon(fan.brake.pulled())
+    room = await waits(fan.brake.released())
     match comes:
         case "take":
             await slow.take()
@@ -213,8 +213,8 @@ async def test_without_readers_the_writer_does_not_wait() -> None:
     fan: Fan[bytes] = Fan()
     fan.push(b"a")
 
-    await waits(fan.blocked())
-    await soon(fan.room())
+    await waits(fan.brake.pulled())
+    await soon(fan.brake.released())
 
 
 async def test_when_the_reader_that_kept_up_leaves_the_next_byte_stops_the_writer() -> None:
@@ -222,7 +222,7 @@ async def test_when_the_reader_that_kept_up_leaves_the_next_byte_stops_the_write
     with fan.tap(4, WhenFull.BLOCK) as slow:
         with fan.tap(4, WhenFull.BLOCK, lambda _: True):
             fan.push(b"abcd")
-            blocked = await waits(fan.blocked())
+            blocked = await waits(fan.brake.pulled())
         fan.push(b"e")
         await soon(blocked)
         assert slow.missed == 0

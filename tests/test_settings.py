@@ -10,22 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.settings import (
+from gateway.settings import Identity, LinkTables, Liveness, PortConfig, Reconnect
+from gateway.values import (
     Connect,
     Duration,
     Endpoint,
     Fault,
     FilePath,
-    Identity,
-    LinkTables,
     Listen,
-    Liveness,
     Model,
     Names,
     Octets,
-    PortConfig,
     PortName,
-    Reconnect,
     Size,
     duration,
     endpoint,

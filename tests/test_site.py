@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar, Literal, Never
 
+from buffer_kit import Store, rules
 from virtual import in_virtual_time
 
+from gateway.buffer import Rules
 from gateway.config import Tree
 from gateway.config.sections import Gateway
 from gateway.contracts import Frame, Part, Request, Stream, Traced, Transactor, failed
@@ -20,9 +22,10 @@ from gateway.errors import LineDown, LinkDown
 from gateway.flow import Fan
 from gateway.policy.backoff import EARLY_TRY_WITHIN
 from gateway.scope import Scope
-from gateway.settings import Identity, LinkConfig, Names, Need, PortConfig, Reconnect, Wiring
+from gateway.settings import Identity, LinkConfig, Need, PortConfig, Reconnect, Wiring
 from gateway.site import Site, at_work
 from gateway.status import Life, PartStatus
+from gateway.values import Names
 
 ME = Identity("here", "host", "02:00:00:00:00:01")
 DIARY: list[str] = []  # "+ports.meters 9600": its session began; "-ports.meters 9600": it ended
@@ -60,6 +63,7 @@ class Line(Diarist):
     chunks: Fan[bytes] = field(default_factory=Fan)
     frames: Fan[Frame] = field(default_factory=Fan)
     unfinished: int = 0
+    rate: float = 960.0
 
     def offer(self, data: bytes, /) -> bool:
         return False
@@ -115,6 +119,7 @@ class KeepingLink(LiveLink):
 
     kind: Literal["keeping"] = "keeping"  # type: ignore[assignment]
     devices: Names = ()
+    keeps: ClassVar[Rules] = rules()  # type: ignore[misc]
 
     def samples(self) -> Names:
         return self.devices
@@ -176,7 +181,7 @@ async def a_site() -> AsyncIterator[Site]:
     for memory in (DIARY, BUILT, BUFFERS):
         memory.clear()
     async with Scope() as scope:
-        site = Site(scope, Random(1), first_seq=1)
+        site = Site(scope, Random(1), Store())
         yield site
         await site.stop()
 
@@ -294,7 +299,7 @@ async def test_a_link_keeps_its_records_over_a_reload_and_misses_none() -> None:
 
 
 @in_virtual_time
-async def test_a_link_that_is_gone_or_of_another_kind_keeps_nothing_any_more() -> None:
+async def test_what_a_link_kept_is_there_again_when_it_comes_back_and_not_filled_meanwhile() -> None:
     async with a_site() as site:
         keeping = tree(scale=RawPort(), cloud=KeepingLink(ports=("scale",)))
         for later in (tree(scale=RawPort()), tree(scale=RawPort(), cloud=LiveLink(ports=("scale",)))):
@@ -304,8 +309,9 @@ async def test_a_link_that_is_gone_or_of_another_kind_keeps_nothing_any_more() -
             scale.frames.push(Frame(0.0, b"old"))
             await site.apply(later, ME)
             assert not scale.frames.taps
-            await site.apply(keeping, ME)
-            assert BUFFERS["cloud"].size == 0
+            scale.frames.push(Frame(0.0, b"nobody listens"))
+        await site.apply(keeping, ME)
+        assert [record.payload for record in await BUFFERS["cloud"].read(0, 10)] == [b"old", b"old"]
 
 
 @in_virtual_time

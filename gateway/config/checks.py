@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from ..contracts import Transactor
 from ..devices.model import DeviceConfig
-from ..settings import Endpoint, Fault, LinkConfig, PortConfig
+from ..settings import LinkConfig, PortConfig
+from ..values import Endpoint, Fault
 from .folders import LINKS, PORTS, quoted
 from .tables import told
-from .words import did_you_mean
+from .words import Keys, did_you_mean
 
 
 class Draft(NamedTuple):
@@ -29,7 +30,7 @@ def mismatches(draft: Draft) -> Iterator[Fault]:
     for name, link in draft.links.items():
         if link is not None:
             yield from told(_of_link(("links", name), link, draft))
-            yield from told(_of_devices(("links", name, "devices"), link, draft.devices))
+            yield from told(_of_devices(("links", name), link, draft.devices))
     for name, device in draft.devices.items():
         if device is not None:
             yield from told(_of_device(("devices", name, "port"), device, draft.ports))
@@ -47,9 +48,34 @@ def _of_link(path: tuple[str, ...], link: LinkConfig, draft: Draft) -> Iterator[
 
 
 def _of_devices(path: tuple[str, ...], link: LinkConfig, devices: Collection[str]) -> Iterator[Fault]:
-    for place, device in enumerate(link.samples()):
+    named: list[tuple[Keys, str]] = [(source.key, source.device) for source in link.points()]
+    for key, device in named or ((("devices", place), device) for place, device in enumerate(link.samples())):
         if device not in devices:
-            yield Fault((*path, place), f'there is no device "{device}"{did_you_mean(device, devices)}')
+            yield Fault((*path, *key), f'there is no device "{device}"{did_you_mean(device, devices)}')
+
+
+def missing_points(
+    links: Mapping[str, LinkConfig | None], devices: Mapping[str, DeviceConfig | None]
+) -> Iterator[Fault]:
+    """What links want of devices that have their models' points (None: something is wrong with them)."""
+    for name, link in links.items():
+        if link is not None:
+            yield from told(_of_points(("links", name), link, devices))
+
+
+def _of_points(
+    path: tuple[str, ...], link: LinkConfig, devices: Mapping[str, DeviceConfig | None]
+) -> Iterator[Fault]:
+    for source in link.points():
+        device = devices.get(source.device)
+        if device is None:
+            continue
+        if source.point not in device.points:
+            hint = did_you_mean(source.point, device.points)
+            yield Fault((*path, *source.key), f'{source.device} has no point "{source.point}"{hint}')
+        elif (gives := device.points[source.point].codec.gives) not in source.takes:
+            takes = " or a ".join(source.takes)
+            yield Fault((*path, *source.key), f'"{source.point}" is a {gives}, and this takes a {takes}')
 
 
 def _of_device(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..devices.model import DeviceConfig, ModelConfig
 from ..devices.plan import wire_time
-from ..settings import Fault, LinkConfig, Model, PortConfig
+from ..settings import LinkConfig, PortConfig
+from ..values import Fault, Model
 from .checks import Draft
 from .sections import Gateway
 from .tables import told
@@ -38,6 +39,7 @@ def doubts(
             yield from told(_password(path, ("links", name), link))
             yield from told(doubtful_volume(("links", name), link))
             yield from _files(("links", name), link)
+            yield from _addresses(("links", name), link)
     for name, port in draft.ports.items():
         if port is not None:
             yield from told(
@@ -81,12 +83,20 @@ def _readable(path: Path) -> bool:
 
 def doubtful_addresses(path: Keys, table: DeviceConfig | ModelConfig) -> Iterator[Fault]:
     """Addresses as manuals print them, with the number of their table in front."""
-    for name, point in table.points.items():
-        for kind, first in _MANUALS.items():
-            written = getattr(point, kind)
-            if written is not None and first <= written < first + 9999:
-                meant = written - first + table.address_base
-                yield Fault((*path, "points", name, kind), f"manuals write {written} for {kind} = {meant}")
+    yield from _addresses(path, table, table.address_base)
+
+
+def _addresses(path: Keys, table: Model, base: int = 0) -> Iterator[Fault]:
+    for key, value in table:
+        if isinstance(value, Model):
+            yield from _addresses((*path, key), value, base)
+        elif isinstance(value, dict):
+            for name, inner in value.items():
+                if isinstance(inner, Model):
+                    yield from _addresses((*path, key, name), inner, base)
+        elif isinstance(value, int) and (first := _MANUALS.get(key, value + 1)) <= value < first + 9999:
+            meant = value - first + base
+            yield Fault((*path, key), f"manuals write {value} for {key} = {meant}")
 
 
 def _load(path: Keys, port: PortConfig, polled: Collection[DeviceConfig]) -> Iterator[Fault]:

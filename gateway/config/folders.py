@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import Generic, NamedTuple, TypeVar
 
 from .. import links, ports
-from ..settings import LinkConfig, Model, PortConfig
+from ..settings import LinkConfig, PortConfig
+from ..values import Model
 
 M = TypeVar("M", bound=Model)
 

@@ -9,10 +9,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from ..devices.model import DeviceConfig, ModelConfig
-from ..settings import LinkConfig, Model, PortConfig
+from ..settings import LinkConfig, PortConfig
 from ..show.columns import count
+from ..values import Model
 from . import tables
-from .checks import Draft, mismatches
+from .checks import Draft, mismatches, missing_points
 from .doubts import doubtful_addresses, doubts
 from .file import File, Problem
 from .folders import LINKS, PORTS
@@ -136,6 +137,8 @@ class _Reading:
             name: model if sections.sound("models", name) else None for name, model in models.items()
         }
         devices = {name: self._complete(name, device) for name, device in draft.devices.items()}
+        for fault in missing_points(draft.links, devices):
+            sections.fault(fault.key, fault.text)
         for fault in doubts(self._path, gateway, draft, models, [d for d in devices.values() if d]):
             sections.doubt(fault.key, fault.text)
         if not all(file.good for file in self._files):

@@ -9,7 +9,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from ..devices.model import DeviceConfig, ModelConfig
-from ..settings import LinkTables, Model
+from ..settings import LinkTables
+from ..values import Model
 from .folders import LINKS, PORTS, Folder
 from .sections import Gateway
 from .words import quantity

@@ -12,7 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from ..settings import FilePath, LinkTables, Model
+from ..settings import LinkTables
+from ..values import FilePath, Model, Size
 from . import tables
 from .file import File
 from .folders import Folder, quoted
@@ -33,6 +34,7 @@ class Gateway(Model):
     name: Annotated[str, Field(pattern=r"^[^/#+\s]+$", description="a name without blanks, / # and +")] = ""
     state_dir: FilePath | None = None
     run_dir: FilePath | None = None
+    buffer_total: Annotated[Size, Field(ge=1024 * 1024, description="bytes of all buffers on disk")] = 1024**3
 
 
 class Sections:

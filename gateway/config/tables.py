@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_args, get_o
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..settings import Fault, Model
+from ..values import Fault, Model
 from .words import explained, near
 
 M = TypeVar("M", bound=Model)
@@ -69,7 +69,7 @@ def _value(hint: Any, value: Any, folder: Path) -> Any:
     except ValidationError as error:
         if not _named(hint) or not isinstance(value, dict):
             raise
-        bad = {one["loc"][0] for one in error.errors()}
+        bad = {one["loc"][0] for one in error.errors() if one["loc"]}
         good = {key: inner for key, inner in value.items() if key not in bad}
         return adapter.validate_python(good, strict=True, context={"folder": folder})
 

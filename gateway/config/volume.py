@@ -6,7 +6,8 @@ from typing import NamedTuple, TypeVar
 
 from ..policy.liveness import NAMED, profile
 from ..policy.traffic import Upkeep, upkeep
-from ..settings import Fault, LinkConfig, Model
+from ..settings import LinkConfig
+from ..values import Fault, Model
 from .file import spelled
 from .words import Keys, quantity
 

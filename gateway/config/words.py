@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ..settings import Fault, Model
+from ..values import Fault, Model
 
 Keys = tuple[str | int, ...]
 
@@ -29,6 +29,7 @@ _ELSEWHERE = {  # what other programs call it, and what it may be here
     "interval": ("poll_interval",),
     "keepalive": ("liveness",),
     "kind": ("mode",),
+    "modbus-tcp": ("modbus-server",),
     "mode": ("kind",),
     "parity": ("format",),
     "path": ("tty",),
@@ -129,7 +130,7 @@ def _words(ones: list[ErrorDetails], path: Keys, model: type[Model], value: Any)
             return _unknown(str(path[-1]), _fields(model, path[:-1]))
         case "missing":
             return f"missing: {about}" if about else "missing"
-        case "literal_error":
+        case "literal_error" | "enum":
             return _choice(one["ctx"]["expected"], value)
         case "string_pattern_mismatch" | "string_too_short":
             return f"expected {about}" if about else "this must not be empty"

@@ -31,10 +31,13 @@ def free_port() -> int:
 
 
 class Gatewayd:
-    """`with Gatewayd(config) as gateway:` starts it and waits until it says READY."""
+    """`with Gatewayd(config) as gateway:` starts it and waits until it says READY.
 
-    def __init__(self, config: str, *, ready_within: float = 20.0) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="gateway-")
+    Its folder is a new one `inside` that one, by default where all temporary folders are.
+    """
+
+    def __init__(self, config: str, *, ready_within: float = 20.0, inside: Path | None = None) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="gateway-", dir=inside)
         self.folder = Path(self._temporary.name)
         self.config = self.folder / "gateway.toml"
         self.config.write_text(config)

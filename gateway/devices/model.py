@@ -7,65 +7,38 @@ has none.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from math import isfinite
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
-    AfterValidator,
     Field,
     PlainValidator,
     WithJsonSchema,
 )
 
-from ..settings import Duration, Fault, Model, report
-from ..wire.points import TYPES, Codec, Table, check_type, is_float, is_integer, is_string, raw_integer
+from ..registers import LAST_ADDRESS, Address, ByteOrder, Offset, PointType, Scale, finite
+from ..values import Duration, Fault, Model, report
+from ..wire.points import Codec, Table, is_float, is_integer, is_string, raw_integer
 
 T = TypeVar("T")
-LAST_ADDRESS = 65535
 _ONE_REGISTER = ("bool", "int16", "uint16")
-
-
-def _address(value: int) -> int:
-    if 0 <= value <= LAST_ADDRESS:
-        return value
-    hint = f": manuals write {value} for {(value - 1) % 100_000}" if 100_000 < value <= 465_536 else ""
-    raise ValueError(f"an address is 0 to {LAST_ADDRESS}{hint}")
-
-
-def _number(value: object) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError("a number, for example 0.01")
-    return value
-
-
-def _scale(value: object) -> int | float:
-    if not (number := _number(value)):
-        raise ValueError("a scale of 0 would make every value the same")
-    return number
 
 
 def _raw_values(value: object) -> tuple[int | float | str, ...]:
     values = value if isinstance(value, list | tuple) else (value,)
-    return tuple(item if isinstance(item, str) else _number(item) for item in values)
+    return tuple(item if isinstance(item, str) else finite(item) for item in values)
 
 
-Address = Annotated[
-    int,
-    AfterValidator(_address),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LAST_ADDRESS}),
-]
-PointType = Annotated[
-    str,
-    AfterValidator(check_type),
-    WithJsonSchema(
-        {"anyOf": [{"enum": list(TYPES[:-1])}, {"type": "string", "pattern": r"^string\(\d{1,3}\)$"}]}
-    ),
-]
+def _deadband(value: object) -> int | float:
+    if (number := finite(value)) < 0:
+        raise ValueError("a deadband is 0 or more, in the point's unit")
+    return number
+
+
 _SCALAR = {"type": ["number", "string"]}
 
 _ALWAYS = frozenset({*Table, "type", "unit"})
 _ANY_REGISTER = frozenset({"byte_order", "invalid"})
-_NUMBER = frozenset({"scale", "offset", "decimals"})
+_NUMBER = frozenset({"scale", "offset", "decimals", "deadband"})
 
 
 class Point(Model):
@@ -76,9 +49,9 @@ class Point(Model):
     coil: Address | None = None
     discrete_input: Address | None = None
     type: PointType | None = Field(None, description="default: uint16 of a register, bool of a coil")
-    byte_order: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
-    scale: Annotated[int | float, PlainValidator(_scale), WithJsonSchema({"type": "number"})] = 1
-    offset: Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})] = 0
+    byte_order: ByteOrder = "ABCD"
+    scale: Scale = 1
+    offset: Offset = 0
     bit: Annotated[int, Field(ge=0, le=15)] | None = None
     map: dict[str, str] | None = None
     invalid: Annotated[
@@ -87,6 +60,9 @@ class Point(Model):
         WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
     ] = ()
     decimals: Annotated[int, Field(ge=0, le=15)] | None = None
+    deadband: Annotated[
+        int | float | None, PlainValidator(_deadband), WithJsonSchema({"type": "number", "minimum": 0})
+    ] = None
     unit: str | None = None
 
     def faults(self) -> Iterator[Fault]:
@@ -203,6 +179,17 @@ class ModelConfig(Model):
         yield from _misfits(self.points, self.address_base, self.max_registers)
 
 
+class Publish(Model):
+    """Which samples of a device go up; the status has every poll's values."""
+
+    every: Annotated[Duration | None, Field(gt=0, description="at least so often")] = None
+    on_change: bool = False
+
+    def faults(self) -> Iterator[Fault]:
+        if self.every is None and not self.on_change:
+            yield Fault((), "no sample would be published: write every, on_change = true, or both")
+
+
 class DeviceConfig(Model):
     """[devices.NAME]. Complete only after `with_model`."""
 
@@ -210,6 +197,7 @@ class DeviceConfig(Model):
     unit_id: Annotated[int, Field(ge=1, le=247, description="the address of the device, 1 to 247")]
     model: str | None = None
     poll_interval: Annotated[Duration, Field(gt=0)] = 5.0
+    publish: Annotated[Publish | None, Field(description='{ every = "5m", on_change = true }')] = None
     address_base: Literal[0, 1] = 0
     max_registers: Annotated[int, Field(ge=1, le=125)] = 125
     max_gap: Annotated[int, Field(ge=0, le=124)] = 10
@@ -221,6 +209,8 @@ class DeviceConfig(Model):
         return self.port
 
     def faults(self) -> Iterator[Fault]:
+        if self.publish and self.publish.every and self.publish.every < self.poll_interval:
+            yield Fault(("publish", "every"), "there are no samples that often: see poll_interval")
         if self.model is None:  # else `with_model` knows more
             yield from _misfits(self.points, self.address_base, self.max_registers)
 

@@ -8,18 +8,19 @@ the device refuses never loses the points that it does have: it is asked in part
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from time import time
 from typing import Never
 from zlib import crc32
 
-from ..contracts import Asker, Frame, Rank, Request, Traced, Transactor
+from ..contracts import Asker, Frame, Rank, Reading, Request, Traced, Transactor
 from ..errors import Down, GatewayError, NoAnswer, TooLate
-from ..flow import Fan
+from ..flow import Brake, Fan
+from ..policy.publishing import Publishing
 from ..status import Life, PartStatus, timestamp
-from ..wire.points import NoReading
+from ..wire.points import NoReading, Value
 from ..wire.reads import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Malformed, Rejected, read_answer, read_request
 from .model import DeviceConfig
 from .plan import Read, plan, split
@@ -45,7 +46,7 @@ def next_due(due: float, now: float, interval: float) -> float:
 class _Round:
     """What one poll has brought so far."""
 
-    values: dict[str, object] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     at: float | None = None  # wall time of the first answer, be it a refusal
     good: int = 0  # reads that brought registers
@@ -82,27 +83,36 @@ class Device:
         self, name: str, config: DeviceConfig, port: Transactor, wall: Callable[[], float] = time
     ) -> None:
         self.config = config
-        self.frames: Fan[Frame] = Fan()
+        self._brake = Brake()
+        self.samples: Fan[Frame] = Fan(self._brake)
+        self.frames: Fan[Frame] = Fan(self._brake)
         self.presence: Fan[bytes] = Fan()
         self.trace: Fan[Traced] = Fan()
+        self.newest: Mapping[str, Reading] = {}
+        self.unread: Mapping[str, str] = {}
         self.present = b""
         self._name, self._port, self._wall = name, port, wall
         self._asker = Asker("device", crc32(name.encode()))
         self._state = "unknown"
         self._polls = self._failed = 0
         self._last_good: float | None = None
-        self._values: dict[str, object] = {}
+        self._values: Mapping[str, object] = {}
 
     async def session(self, life: Life, /) -> Never:
         now, interval = asyncio.get_running_loop().time, self.config.poll_interval
         reads: Sequence[Read] = plan(self.config)
+        publishing = _publishing(self.config)
+        self.newest, self.unread = {}, {}  # of points that may have been others
         life.up(state=self._state)
         due = now() + first_wait(self._name, interval)
         while True:
             await asyncio.sleep(due - now())
+            await self._released(life)
             poll = _Round()
             reads = [kept for read in reads for kept in await self._read(read, poll)]
-            self._settle(poll, life)
+            frame = self._settle(poll, life)
+            if publishing.wants(poll.values, poll.errors, due):
+                self.frames.push(frame)
             if self._polls % PLANNED_AFRESH == 0:
                 reads = plan(self.config)
             due = next_due(due, now(), interval)
@@ -151,9 +161,17 @@ class Device:
         log.info("%s: refuses %s, asked as %s from now on", self._name, read, " and ".join(map(str, kept)))
         return kept
 
-    def _settle(self, poll: _Round, life: Life) -> None:
+    async def _released(self, life: Life) -> None:
+        """Until nobody wants us to wait who keeps the samples."""
+        if self._brake.on:
+            life.label(self._state, 'not asked: a buffer with when_full = "block" is full')
+            await self._brake.released()
+
+    def _settle(self, poll: _Round, life: Life) -> Frame:
         self._polls += 1
         self._failed += bool(poll.errors)
+        fresh = {name: Reading(value, self._polls) for name, value in poll.values.items()}
+        self.newest, self.unread = {**self.newest, **fresh}, poll.errors
         if poll.good:
             self._last_good, self._values = poll.at, poll.values
             self._is("ok", poll.summary(), b"online", life)
@@ -164,11 +182,12 @@ class Device:
         else:
             life.label(self._state, poll.summary())  # the question did not get as far as the device
         frame = Frame(self._wall() if poll.at is None else poll.at, poll.payload())
-        self.frames.push(frame)
+        self.samples.push(frame)
         if self.trace.taps:
             self.trace.push(
                 Traced(frame.at, "rx", frame.data, poll.summary() or f"{len(poll.values)} values")
             )
+        return frame
 
     def _is(self, state: str, reason: str, presence: bytes, life: Life) -> None:
         if state != self._state:
@@ -178,3 +197,13 @@ class Device:
         if presence != self.present:
             self.present = presence
             self.presence.push(presence)
+
+
+def _publishing(config: DeviceConfig) -> Publishing:
+    rule = config.publish
+    if rule is None:
+        return Publishing(interval=config.poll_interval)
+    deadbands = {name: point.deadband for name, point in config.points.items() if point.deadband is not None}
+    return Publishing(
+        every=rule.every, on_change=rule.on_change, deadbands=deadbands, interval=config.poll_interval
+    )

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from time import time
 
 from ..errors import LinkDown
-from ..settings import Endpoint
 from ..status import PeerStatus
+from ..values import Endpoint
 from . import tls
 from .connection import peer_status, reason
 from .watch import Watch
@@ -23,13 +23,13 @@ _READ = 16 * 1024  # bytes: the largest TLS record
 
 
 class Channel:
-    """Owns `sock`, and starts its watchdog.
+    """Owns `sock`, and starts its watchdog, `watch`.
 
     In blocking mode (the websocket handshake) nothing is kept back.
     """
 
     def __init__(self, sock: socket.socket, watch: Watch) -> None:
-        self._sock, self._watch = sock, watch
+        self._sock, self.watch = sock, watch
         self._address = _peer(sock)
         self._since = time()
         self._got, self._out = bytearray(), bytearray()
@@ -81,7 +81,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._loop.add_reader(self._sock, readable)
-        self._watch.start(dead)
+        self.watch.start(dead)
         self._flush_soon()
 
     @property
@@ -95,7 +95,7 @@ class Channel:
 
     def detach(self) -> None:
         """Nothing is read any more: the connection is over."""
-        self._watch.stop()
+        self.watch.stop()
         if self._loop is not None and self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock)
 
@@ -111,16 +111,8 @@ class Channel:
         """Seconds since something came."""
         return 0.0 if self._loop is None else self._loop.time() - self._heard
 
-    def down_after(self, silence: float, missing: str) -> LinkDown:
-        """The far program has not answered for so many seconds. Has its host?"""
-        unproven = self._watch.proof_age
-        if unproven is not None and unproven > silence / 2:
-            return self._watch.down(f"no round trip for {unproven:.1f} s")
-        reason = f"the broker does not answer: {missing} for {silence:.1f} s"
-        return LinkDown(reason, detected_after=silence)
-
     def status(self) -> PeerStatus:
-        record = peer_status(self._sock, self._watch, self._address, self._since)
+        record = peer_status(self._sock, self.watch, self._address, self._since)
         record["rx_bytes"], record["tx_bytes"] = self.rx_bytes, self.tx_bytes
         record["silent_s"] = round(self.silent, 1)
         return record
@@ -163,7 +155,7 @@ class Channel:
             self._empty.set()
 
     def _down(self, error: OSError) -> LinkDown:
-        return tls.down(error) if isinstance(error, ssl.SSLError) else self._watch.down(reason(error))
+        return tls.down(error) if isinstance(error, ssl.SSLError) else self.watch.down(reason(error))
 
 
 def _peer(sock: socket.socket) -> str:

@@ -2,7 +2,7 @@
 
     async with net.dial(endpoint, bounds) as (sock, watch):               # for paho, which wants a socket
     async with net.connect(endpoint, bounds, trace) as connection:        # for everybody else who dials
-    async with net.listen(endpoint, bounds, clients, trace) as listener:
+    async with net.listen(endpoint, bounds, places, trace) as listener:
         await listener.serve(peer)
 
 Inside such a block a dead far end arrives as LinkDown out of whatever is awaited (with a bare socket: where
@@ -20,11 +20,13 @@ from ..contracts import Traced
 from ..errors import LinkDown
 from ..flow import Fan
 from ..policy.liveness import Bounds, Profile, profile
-from ..settings import Endpoint
+from ..values import Endpoint
 from . import tuning
 from .connection import Connection, reason
 from .listener import Listener, Places
 from .threads import in_thread
+from .tls import Context
+from .tunnel import Tunnel
 from .watch import Watch
 
 
@@ -47,10 +49,17 @@ async def dial(endpoint: Endpoint, bounds: Bounds) -> AsyncIterator[tuple[socket
 
 
 @asynccontextmanager
-async def connect(endpoint: Endpoint, bounds: Bounds, trace: Fan[Traced]) -> AsyncIterator[Connection]:
-    """A Connection to the first address of `endpoint` that accepts."""
-    sock = await _connected(endpoint, profile(bounds))
-    connection = Connection(sock, Watch(sock, bounds), trace)
+async def connect(
+    endpoint: Endpoint, bounds: Bounds, trace: Fan[Traced], tls: Context | None = None
+) -> AsyncIterator[Connection]:
+    """A Connection to the first address of `endpoint` that accepts.
+
+    With `tls` its certificate must name it.
+    """
+    settings = profile(bounds)
+    sock = await _connected(endpoint, settings)
+    tunnel = None if tls is None else await _secured(sock, tls, endpoint.host, settings.connect_timeout)
+    connection = Connection(sock, Watch(sock, bounds), trace, tunnel)
     try:
         yield connection
     except Exception:
@@ -58,6 +67,20 @@ async def connect(endpoint: Endpoint, bounds: Bounds, trace: Fan[Traced]) -> Asy
         raise
     finally:
         connection.close()
+
+
+async def _secured(sock: socket.socket, tls: Context, host: str, within: float) -> Tunnel:
+    tunnel = Tunnel(tls, host)
+    try:
+        async with asyncio.timeout(within):
+            await tunnel.shake_hands(sock)
+    except TimeoutError:
+        sock.close()
+        raise LinkDown(f"no answer to the TLS handshake within {within:g} s") from None
+    except BaseException:
+        sock.close()
+        raise
+    return tunnel
 
 
 async def _connected(endpoint: Endpoint, settings: Profile) -> socket.socket:
@@ -104,16 +127,16 @@ async def _connect(family: int, address: Any, settings: Profile) -> socket.socke
 
 @asynccontextmanager
 async def listen(
-    endpoint: Endpoint, bounds: Bounds, places: Places, trace: Fan[Traced]
+    endpoint: Endpoint, bounds: Bounds, places: Places, trace: Fan[Traced], tls: Context | None = None
 ) -> AsyncIterator[Listener]:
-    """Bound to `endpoint`. LinkDown when the address cannot be had."""
+    """Bound to `endpoint`. With `tls` peers have to speak that. LinkDown when the address cannot be had."""
     try:
         server = await _bound(endpoint, profile(bounds).connect_timeout)
     except OSError as error:
         raise LinkDown(f"cannot listen on {endpoint}: {reason(error)}") from error
     with server:
         server.setblocking(False)
-        yield Listener(server, bounds, places, trace)
+        yield Listener(server, bounds, places, trace, tls)
 
 
 async def _bound(endpoint: Endpoint, within: float) -> socket.socket:

@@ -12,8 +12,9 @@ from typing import Never, TypeVar
 from ..errors import LinkDown
 from ..host import net
 from ..policy.liveness import Bounds
-from ..settings import Endpoint, Reconnect
+from ..settings import Reconnect
 from ..status import Life
+from ..values import Endpoint
 
 E = TypeVar("E")
 _LOOK_EVERY = 60.0  # seconds, or four times in `prefer_after`

@@ -10,11 +10,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..buffer import Buffer
 from ..contracts import Frame, Stream
-from ..host.connection import Connection
 from ..policy.heartbeat import Schedule
-from ..settings import Duration, Identity, Octets
+from ..settings import Identity
+from ..values import Duration, Octets
+from ._delivery import Delivery
 
 
 class Heartbeat(Octets):
@@ -30,16 +30,11 @@ def filled(octets: Octets, identity: Identity) -> bytes:
 
 
 class Heart:
-    """Of one connection: what `port` says goes through `write`, and `word` goes out between its frames.
+    """Of one connection: what `port` says goes through `tell`, and `word` goes out between its frames."""
 
-    `buffer` holds what has come from the port and is not written, or not taken, yet.
-    """
-
-    def __init__(
-        self, rule: Heartbeat, word: bytes, connection: Connection, port: Stream, buffer: Buffer
-    ) -> None:
+    def __init__(self, rule: Heartbeat, word: bytes, delivery: Delivery, port: Stream) -> None:
         self._word, self._strict = word, rule.strict
-        self._connection, self._port, self._buffer = connection, port, buffer
+        self._delivery, self._port = delivery, port
         self._loop = asyncio.get_running_loop()
         self._schedule = Schedule(rule.every, rule.strict, self._loop.time())
         self._alarm: asyncio.TimerHandle | None = None
@@ -55,21 +50,26 @@ class Heart:
                 if self._alarm is not None:
                     self._alarm.cancel()
 
-    def write(self, data: bytes, *, last: bool) -> None:
-        """What the line said. `last`: nothing that came later waits in the buffer."""
+    @property
+    def due(self) -> bool:
+        """It may stand in what is told next, if the port has cut that already."""
+        return self._schedule.due(self._loop.time())
+
+    def tell(self, data: bytes) -> None:
+        """What the line said."""
         now = self._loop.time()
+        last = not self._delivery.waits
         place = self._schedule.place(len(data), self._port.unfinished, now) if last else None
         if place is None:
-            self._connection.write(data)
-            return
-        for piece in (data[:place], self._word, data[place:]):
-            if piece:
-                self._connection.write(piece)
-        self._schedule.beaten(now)
-
-    def taken(self) -> None:
-        """The connection has what was written, and the buffer has it no more."""
-        self._schedule.said(self._loop.time())
+            self._delivery.tell(data)
+        else:
+            if place:
+                self._delivery.tell(data[:place])
+            self._delivery.word(self._word)
+            if data[place:]:
+                self._delivery.tell(data[place:])
+            self._schedule.beaten(now)
+        self._schedule.said(now)
         self._look()
 
     def _frame_ended(self, frame: Frame) -> bool:
@@ -81,11 +81,12 @@ class Heart:
         self._look()
 
     def _look(self) -> None:
-        if self._buffer.size:
-            return  # `taken` looks again
+        if self._delivery.waits:
+            return  # `tell` looks again
         now = self._loop.time()
         if self._schedule.place(0, self._port.unfinished, now) is not None:
-            self._connection.offer(self._word)  # a peer that reads nothing gets no heap of them
+            if self._delivery.room > 0:  # a peer that reads nothing gets no heap of them
+                self._delivery.word(self._word)
             self._schedule.beaten(now)
         if self._alarm is None:
             self._alarm = self._loop.call_at(self._schedule.next(now), self._ring)

@@ -7,8 +7,11 @@ from ..contracts import Traced
 from ..flow import Fan
 from ..host import net
 from ..host.listener import Listener, Places
-from ..settings import Endpoint, Listening, Liveness
+from ..host.threads import in_thread
+from ..settings import Listening, Liveness
 from ..status import Life, PartStatus
+from ..values import Endpoint
+from ._tls import Tls
 
 _IDLE = 60.0  # seconds
 
@@ -22,15 +25,22 @@ class Clients:
 
     @asynccontextmanager
     async def listening(
-        self, liveness: Liveness, endpoint: Endpoint, config: Listening, life: Life, trace: Fan[Traced]
+        self,
+        liveness: Liveness,
+        endpoint: Endpoint,
+        config: Listening,
+        life: Life,
+        trace: Fan[Traced],
+        tls: Tls | None = None,
     ) -> AsyncIterator[Listener]:
         """Bound, and said so."""
+        context = None if tls is None else await in_thread(tls.for_listening, f"{life.name}: files")
         places = Places(
             config.max_clients,
             _IDLE if config.when_full_clients == "drop-idle" else None,
             config.kick_old_client,
         )
-        async with net.listen(endpoint, liveness.bounds(), places, trace) as listener:
+        async with net.listen(endpoint, liveness.bounds(), places, trace, context) as listener:
             self._listener = listener
             life.up(state="listening")
             try:

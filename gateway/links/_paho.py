@@ -16,11 +16,12 @@ from functools import partial
 from math import inf
 from typing import Any, Never
 
+from . import _no_proxies  # noqa: F401  # isort: skip  (before paho)
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties, VariableByteIntegers
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ..errors import LinkDown
@@ -31,6 +32,7 @@ from ..host.watch import Watch
 from ..policy.liveness import Echo, profile
 from ..status import PeerStatus
 from . import _terms
+from ._mqtt5 import UserProperties
 from ._terms import TAKEN, Ack, Hello, Limits, Message, Publication
 
 _INBOX = 20  # messages; MQTT 5 brokers are told so, and stop there
@@ -135,6 +137,7 @@ class Session:
         self._client, self._channel, self._hello = client, client.channel, hello
         self.limits = Limits()
         self.hung_up = False  # the broker closed or reset the connection and said no word
+        self.objected = False  # by the way it ended it may be that the broker could not stand what we sent
         self.lost: Future[Exception] = self._loop.create_future()
         self._greeted: Future[None] = self._loop.create_future()
         self._acks: dict[int, Future[Ack]] = {}
@@ -159,7 +162,7 @@ class Session:
         while not self.lost.done():
             now = self._loop.time()
             if silence := self._echo.silence(now):
-                self._lose(self._channel.down_after(silence, "no PINGRESP or PUBACK"))
+                self._lose(self._silent(silence))
             elif self._echo.ask(now):
                 self._client.ping()
             await asyncio.wait([self.lost], timeout=tick)
@@ -168,12 +171,13 @@ class Session:
     def publish(self, what: Publication) -> Future[Ack]:
         """With the broker's best QoS up to 1. At QoS 0 it is answered when the bytes are on their way."""
         ack: Future[Ack] = self._loop.create_future()
-        packed = _UserProperties(what.properties) if what.properties and self._hello.version == "5" else None
+        packed = UserProperties(what.properties) if what.properties and self._hello.version == "5" else None
         size = (
             _OVERHEAD + len(what.topic.encode()) + len(what.payload) + (len(packed.pack()) if packed else 0)
         )
         if size > self.limits.packet:
-            ack.set_result(Ack(0x95, f"{size} bytes are more than the {self.limits.packet} that it takes"))
+            too_large = f"{size} bytes are more than the {self.limits.packet} that it takes"
+            ack.set_result(Ack(_terms.TOO_LARGE, too_large))
             return ack
         retain = what.retain and self.limits.retain
         sent = self._client.publish(what.topic, what.payload, self.limits.qos, retain, packed)
@@ -209,12 +213,22 @@ class Session:
     def status(self) -> PeerStatus:
         return self._channel.status()
 
+    def _silent(self, silence: float) -> LinkDown:
+        """The broker has not answered for so many seconds. Has its host?"""
+        watch = self._channel.watch
+        unproven = watch.proof_age
+        if unproven is not None and unproven > silence / 2:
+            return watch.down(f"no round trip for {unproven:.1f} s")
+        reason = f"the broker does not answer: no PINGRESP or PUBACK for {silence:.1f} s"
+        return LinkDown(reason, detected_after=silence)
+
     def _readable(self) -> None:
         try:
             self._client.loop_read()
             while self._channel.pending and not self.lost.done():
                 self._client.loop_read()
         except (LookupError, ValueError, struct.error, MQTTException) as error:
+            self.objected = True
             self._lose(LinkDown(f"the broker sent what is not MQTT: {error}"))
         except Exception as bug:
             self._lose(bug)
@@ -242,9 +256,10 @@ class Session:
 
     def _on_disconnect(self, client: object, data: object, flags: Any, code: ReasonCode, given: Any) -> None:
         if flags.is_disconnect_packet_from_server:
+            self.objected = code.value in _terms.OBJECTIONS
             self._lose(_terms.down("the broker ended the session", code.value, _words(code, given)))
         else:
-            self.hung_up = code != "Protocol error"
+            self.objected, self.hung_up = True, code != "Protocol error"
             self._lose(self._channel.trouble or self._why(code))
 
     def _why(self, code: ReasonCode) -> LinkDown:
@@ -264,9 +279,11 @@ class Session:
         self._echo.heard(self._loop.time())
 
     def _on_publish(self, client: object, data: object, mid: int, code: ReasonCode, given: Any) -> None:
-        self._answered()
         ack = self._acks.pop(mid, None)
-        if ack is not None and not ack.done():
+        if ack is None:  # at QoS 0 paho says this of what nobody has received yet
+            return
+        self._answered()
+        if not ack.done():
             ack.set_result(Ack(code.value, _words(code, given)) if code.is_failure else TAKEN)
 
     def _on_subscribe(
@@ -295,24 +312,6 @@ class Session:
             self._loop.call_soon(self.ack, ours)  # paho would not send it out of its own callback
         else:
             inbox.put_nowait(ours)
-
-
-class _UserProperties(Properties):
-    """Encoded at once by MQTT 5.0, 2.2.2: paho's own way costs 24 us a message."""
-
-    def __init__(self, pairs: tuple[tuple[str, str], ...]) -> None:
-        body = b"".join(b"\x26" + _utf8(key) + _utf8(value) for key, value in pairs)
-        length: bytes = VariableByteIntegers.encode(len(body))  # type: ignore[no-untyped-call]
-        object.__setattr__(self, "packed", length + body)
-
-    def pack(self) -> bytes:
-        packed: bytes = self.__dict__["packed"]
-        return packed
-
-
-def _utf8(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("!H", len(data)) + data
 
 
 def _words(code: ReasonCode, given: Any) -> str:

@@ -1,11 +1,15 @@
-"""What passes between the mqtt link and its connection, in terms of MQTT and of technicians, not of paho.
+"""What passes between the mqtt link and its connection, and what its end means: in terms of MQTT and of
+technicians, not of paho.
 
 Must not import paho: the link is configured, and says what is wrong with its files, without that.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from ..buffer import Record
 from ..errors import LinkDown
 from ..host import tls
 from ..policy.liveness import Bounds, profile
@@ -68,7 +72,8 @@ class Ack(NamedTuple):
         return self.code >= 0x80
 
 
-QUOTA_EXCEEDED = 0x97
+NOT_AUTHORIZED, TOO_LARGE, QUOTA_EXCEEDED = 0x87, 0x95, 0x97
+OBJECTIONS = frozenset({0x80, 0x81, 0x82, 0x83, NOT_AUTHORIZED, 0x90, TOO_LARGE, 0x99})  # to what was sent
 TAKEN = Ack(0)
 
 
@@ -154,3 +159,60 @@ class Rivalry:
             detected_after=down.detected_after,
             unacked=down.unacked,
         )
+
+
+_RIGHT_AFTER = 5.0  # seconds
+_CUTS = 3  # in a row, at one record
+
+
+class Suspects:
+    """A broker that has no word for a record that it does not want hangs up on it: on which one?
+
+    Much is under way when it does so; the next time that goes one by one.
+    """
+
+    def __init__(self) -> None:
+        self.one_by_one = 0  # so many of the next records to be confirmed
+        self._suspect = "", 0  # stream and seq: numbers may change
+        self._cuts = 0
+
+    def blamed(self, down: LinkDown, under_way: Sequence[Record | None], since: float) -> LinkDown | None:
+        """The broker ended a session `since` seconds after the first of what was not acknowledged had left.
+
+        None is what is no record. Returns what to say once it is likely that the first of them did it: it was
+        sent alone for that reason, or it is the second time in a row.
+        """
+        records = [record for record in under_way if record]
+        if len(under_way) > 1:
+            self.one_by_one = len(records)
+        first = under_way[0] if under_way else None
+        if first is None or since > _RIGHT_AFTER:  # so it may have had other reasons before, too
+            self._cuts = self._cuts if self._cuts >= _CUTS else 0
+            return None
+        suspect = first.stream, first.seq
+        self._cuts = self._cuts + 1 if suspect == self._suspect else 1
+        self._suspect = suspect
+        if self._cuts < 2 and (len(under_way) > 1 or not self.one_by_one):
+            return None
+        return LinkDown(
+            f"{down} right after {_told(first)}", detected_after=down.detected_after, unacked=down.unacked
+        )
+
+    def condemned(self, record: Record) -> str:
+        """Why this one is not to be sent again; empty when it may."""
+        if self._cuts < _CUTS or (record.stream, record.seq) != self._suspect:
+            return ""
+        return f"{self._cuts} connections ended right after {_told(record)}; set aside"
+
+
+@dataclass(eq=False)
+class Memory:
+    """What outlives the sessions of a link."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # "sent", "confirmed", "refused"
+    refused: set[str] = field(default_factory=set)  # streams
+    suspects: Suspects = field(default_factory=Suspects)
+
+
+def _told(record: Record) -> str:
+    return f"record {record.seq} of {record.stream} ({len(record.payload)} bytes)"

@@ -1,6 +1,7 @@
 """What is said on which topic: the MQTT face of a gateway, as the interface page fixes it.
 
-Pure: prefix, record and clock readings in, topic and bytes out.
+Pure: prefix, record and clock readings in, topic and bytes out. A record has the time and the number that it
+got when it was taken from the line, however late it is sent.
 """
 
 import base64
@@ -10,8 +11,6 @@ from typing import Literal
 from ..buffer import Record
 from ..status import timestamp
 from ._terms import Pairs, Publication
-
-_CLOCK_WAS_SET = 1735689600.0  # 2025-01-01: a Pi without a battery starts years before that
 
 
 class Topics:
@@ -52,12 +51,12 @@ class Topics:
 
 
 def _stamp(record: Record) -> Pairs:
-    clock = () if record.at >= _CLOCK_WAS_SET else (("clock", "unset"),)
+    clock = () if record.clock_set else (("clock", "unset"),)
     return ("seq", str(record.seq)), ("ts", timestamp(record.at)), *clock
 
 
 def _head(record: Record) -> bytes:
-    clock = "" if record.at >= _CLOCK_WAS_SET else ',"clock":"unset"'
+    clock = "" if record.clock_set else ',"clock":"unset"'
     return f'"ts":"{timestamp(record.at)}","seq":{record.seq}{clock}'.encode()
 
 

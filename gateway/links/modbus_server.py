@@ -12,19 +12,9 @@ from ..errors import GatewayError
 from ..flow import Fan
 from ..host.connection import Connection
 from ..ports._route import Route, Way
-from ..settings import (
-    Endpoint,
-    Fault,
-    LinkConfig,
-    Listen,
-    Listening,
-    Model,
-    Need,
-    PortName,
-    Wiring,
-    unit_range,
-)
+from ..settings import LinkConfig, Listening, Need, Wiring
 from ..status import Life, PartStatus
+from ..values import Endpoint, Fault, Listen, Model, PortName, unit_range
 from ..wire import mbap
 from ..wire.modbus import WRITES, exception
 from ._listening import Clients

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from time import time
@@ -10,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Never, Self
 
 from pydantic import BeforeValidator, Field
 
-from ..buffer import Buffer
+from ..buffer import Buffer, Rules
 from ..contracts import Frame, Part, Sampled, Stream, Traced
 from ..errors import LinkDown
 from ..flow import Fan
@@ -20,24 +19,13 @@ from ..host.threads import in_thread
 from ..policy.liveness import Bounds, profile
 from ..policy.traffic import Heartbeat, ping
 from ..scope import Scope
-from ..settings import (
-    ONE_OR_MORE,
-    Endpoint,
-    Fault,
-    FilePath,
-    Identity,
-    LinkConfig,
-    Model,
-    Names,
-    Need,
-    PortConfig,
-    Wiring,
-    endpoint,
-    one_or_more,
-)
+from ..settings import Buffering, Identity, LinkConfig, Need, PortConfig, Wiring
 from ..status import Life, PartStatus, PeerStatus
+from ..values import ONE_OR_MORE, Endpoint, Fault, FilePath, Names, endpoint, one_or_more
 from ._failover import Failover
-from ._terms import Hello, Rivalry
+from ._reading import NewestFirst, OldestFirst
+from ._terms import Hello, Memory, Rivalry
+from ._tls import Tls
 from ._topics import Topics
 
 _DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -75,18 +63,6 @@ def _broker(value: object) -> Broker:
     return Broker(scheme, endpoint(host + (port or f":{_DEFAULT_PORT[scheme]}")), path)
 
 
-class Tls(Model):
-    """Our own authority and certificate; without `ca` the system's authorities are trusted."""
-
-    ca: FilePath | None = None
-    cert: FilePath | None = None
-    key: FilePath | None = None
-
-    def faults(self) -> Iterator[Fault]:
-        if self.key is not None and self.cert is None:
-            yield Fault(("key",), "key goes with cert")
-
-
 class Config(LinkConfig):
     """[links.NAME] with kind = "mqtt"."""
 
@@ -112,6 +88,11 @@ class Config(LinkConfig):
     payload: Literal["bytes", "json"] = "bytes"
     allow_tx: Names = ()
     retain: bool = False
+    replay_rate: Annotated[
+        int | None, Field(ge=1, description="records a second, of those that waited for the broker")
+    ] = None
+    order: Literal["oldest-first", "newest-first"] = "oldest-first"
+    buffer: Annotated[Buffering, Field(description='{ size = "64MB", age = "7d" }')] = Buffering()
     tls: Tls = Tls()
 
     def faults(self) -> Iterator[Fault]:
@@ -132,6 +113,10 @@ class Config(LinkConfig):
     def idle_traffic(self) -> Heartbeat:
         every = profile(self.liveness.bounds(speaks=True)).heartbeat
         return ping(every, tls=self.connect[0].tls, websocket=bool(self.connect[0].path))
+
+    @property
+    def keeps(self) -> Rules:
+        return self.buffer.rules
 
     def completed(self, ports: Mapping[str, PortConfig], devices: Collection[str]) -> Self:
         raw = [name for name, port in ports.items() if port.contract is Stream]
@@ -176,8 +161,7 @@ class Link:
         self.trace: Fan[Traced] = Fan()
         self._name, self._identity = name, identity
         self._ports, self._devices, self._buffer = ports, devices, buffer
-        self._counts: Counter[str] = Counter()
-        self._rivalry, self._failover = Rivalry(), Failover()
+        self._memory, self._rivalry, self._failover = Memory(), Rivalry(), Failover()
         self._peer: Callable[[], PeerStatus] | None = None
 
     async def session(self, life: Life, /) -> Never:
@@ -191,6 +175,7 @@ class Link:
         rivalry, self._rivalry = self._rivalry, Rivalry()  # over if the broker cannot be had this time
         password, context = await in_thread(partial(self._files, broker), f"{self._name}: files")
         from ._paho import connect
+        from ._publisher import Publisher
         from ._uplink import Uplink
 
         topics = Topics(self._identity.fill(config.prefix), config.payload, config.retain)
@@ -203,17 +188,22 @@ class Link:
             life.up()
             began, self._peer, self._rivalry = now(), mqtt.status, rivalry
             scope.start(self._failover.preferred(config.connect[0].endpoint, bounds, config.reconnect))
-            uplink = Uplink(
+            publisher = Publisher(
                 life=life,
                 mqtt=mqtt,
                 topics=topics,
                 buffer=self._buffer,
-                counts=self._counts,
+                memory=self._memory,
+                reader=(OldestFirst if config.order == "oldest-first" else NewestFirst)(self._buffer),
+                replay_rate=config.replay_rate,
                 trace=self.trace,
             )
+            uplink = Uplink(life=life, mqtt=mqtt, topics=topics, publisher=publisher, trace=self.trace)
             try:
                 await uplink.serve(self._devices, {port: self._ports[port] for port in config.allow_tx})
             except LinkDown as down:
+                if mqtt.objected and (blamed := publisher.blamed(down)):
+                    raise blamed from None
                 raise rivalry.judged(down, now() - began, mqtt.hung_up, hello.client_id) from None
             finally:
                 self._peer = None
@@ -271,8 +261,8 @@ class Link:
             "endpoint": self._failover.now(config.connect),
             "detect_within_s": config.liveness.detect_within,
             "peers": [] if self._peer is None else [self._peer()],
-            "refused": self._counts["refused"],
+            "refused": self._memory.counts["refused"],
             "buffer": self._buffer.status(time()),
-            "sent": self._counts["sent"],
-            "confirmed": self._counts["confirmed"],
+            "sent": self._memory.counts["sent"],
+            "confirmed": self._memory.counts["confirmed"],
         }

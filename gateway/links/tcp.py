@@ -1,42 +1,45 @@
 """kind = "tcp": raw bytes both ways, whoever dials."""
 
-from collections.abc import Iterator
+from asyncio import CancelledError
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from time import time
 from typing import Annotated, ClassVar, Literal, Never
 
 from pydantic import Field
 
-from ..buffer import Buffer
+from ..buffer import Buffer, Record, Rules
 from ..contracts import Part, Stream, Traced
 from ..errors import LineDown
 from ..flow import Fan, WhenFull
 from ..host.connection import Connection
 from ..host.net import connect
+from ..host.threads import in_thread
 from ..policy import traffic
+from ..policy.ledger import Place
 from ..policy.liveness import profile
 from ..scope import Scope
-from ..settings import (
-    Connect,
-    Endpoint,
-    Fault,
-    Identity,
-    LinkConfig,
-    Listen,
-    Listening,
-    Need,
-    Octets,
-    PortName,
-    Wiring,
-)
+from ..settings import Buffering, Identity, LinkConfig, Listening, Need, Wiring
 from ..status import Life, PartStatus
+from ..values import Connect, Duration, Endpoint, Fault, Listen, Octets, PortName, Size
+from ._delivery import Delivery, Resend
 from ._failover import Failover
+from ._frames import FrameEnds
 from ._hello import Heart, Heartbeat, filled
 from ._listening import Clients
+from ._tls import Tls
 
 _BEHIND = 64 * 1024  # bytes that a client may be behind before it counts as slow
-_BATCH = 64  # records
-_DIALLING = frozenset({"registration", "heartbeat"})  # keys of links that connect
+_LEAST_UNDER_WAY = 4096  # bytes
+_DIALLING = ("registration", "heartbeat", "buffer", "resend")  # keys of links that connect
+
+
+class _Buffering(Buffering):
+    """Old bytes without a time are a danger to whoever receives them: a longer `age` is a decision."""
+
+    size: Annotated[Size, Field(ge=16 * 1024)] = 64 * 1024
+    age: Annotated[Duration, Field(ge=1)] = 60.0
 
 
 class Config(LinkConfig, Listening):
@@ -50,6 +53,9 @@ class Config(LinkConfig, Listening):
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 1
     registration: Annotated[Octets | None, Field(description='{ text = "SN-0042" }')] = None
     heartbeat: Annotated[Heartbeat | None, Field(description='{ text = "PING", every = "30s" }')] = None
+    buffer: Annotated[_Buffering, Field(description='{ size = "64KB", age = "1m" }')] = _Buffering()
+    resend: Resend = "unacked"
+    tls: Annotated[Tls | None, Field(description='{ ca = "ca.pem" }, or {} to trust the system\'s')] = None
 
     def faults(self) -> Iterator[Fault]:
         if self.listen is not None and self.connect is not None:
@@ -57,11 +63,14 @@ class Config(LinkConfig, Listening):
         elif self.listen is None and self.connect is None:
             yield Fault((), 'who dials? write listen = "address:port" or connect = "host:port"')
         if self.connect is not None:
-            for key in Listening.model_fields.keys() & self.model_fields_set:
-                yield Fault((key,), f"{key} goes with listen")
+            yield from self._misplaced(Listening.model_fields, "listen")
         elif self.listen is not None:
-            for key in _DIALLING & self.model_fields_set:
-                yield Fault((key,), f"{key} goes with connect")
+            yield from self._misplaced(_DIALLING, "connect")
+            if self.tls is not None and not (self.tls.cert and self.tls.key):
+                yield Fault(("tls",), 'who listens shows a certificate: { cert = "...", key = "..." }')
+
+    def _misplaced(self, keys: Iterable[str], where: str) -> Iterator[Fault]:
+        return (Fault((key,), f"{key} goes with {where}") for key in keys if key in self.model_fields_set)
 
     @property
     def listens(self) -> Endpoint | None:
@@ -77,7 +86,11 @@ class Config(LinkConfig, Listening):
     def idle_traffic(self) -> traffic.Heartbeat | None:
         if self.heartbeat is None:
             return None
-        return traffic.packet(len(self.heartbeat.octets), self.heartbeat.every)
+        return traffic.packet(len(self.heartbeat.octets), self.heartbeat.every, tls=self.tls is not None)
+
+    @property
+    def keeps(self) -> Rules | None:
+        return self.buffer.rules if self.connect is not None else None
 
     def needs(self) -> Iterator[Need]:
         yield Need(("port",), self.port, Stream)
@@ -86,12 +99,14 @@ class Config(LinkConfig, Listening):
         port = wiring.stream(self.port)
         if self.listen is not None:
             return Server(self, port)
-        buffer = wiring.buffer(name, {f"port/{self.port}": port.chunks})
-        return Dialler(self, port, buffer, wiring.identity)
+        stream = f"port/{self.port}"
+        buffer = wiring.buffer(name, {stream: port.chunks})
+        frames = FrameEnds(port, buffer, stream) if self.resend == "all" else None
+        return Dialler(self, port, buffer, frames, wiring.identity)
 
     @property
     def shape(self) -> object:
-        return super().shape, self.listen is None
+        return super().shape, self.listen is None, self.resend == "all"
 
 
 class Server:
@@ -109,7 +124,7 @@ class Server:
         config = self.config
         assert config.listen is not None
         async with self._clients.listening(
-            config.liveness, config.listen, config, life, self.trace
+            config.liveness, config.listen, config, life, self.trace, config.tls
         ) as listener:
             await listener.serve(self._serve)
 
@@ -134,60 +149,79 @@ class Server:
 class Dialler:
     """One connection out; what the line says while the far end is away waits in the link's buffer."""
 
-    def __init__(self, config: Config, port: Stream, buffer: Buffer, identity: Identity) -> None:
-        self.config, self._port, self._buffer, self._identity = config, port, buffer, identity
+    def __init__(
+        self, config: Config, port: Stream, buffer: Buffer, frames: FrameEnds | None, identity: Identity
+    ) -> None:
+        self.config, self._port, self._buffer, self._frames = config, port, buffer, frames
+        self._identity = identity
         self.trace: Fan[Traced] = Fan()
         self._failover = Failover()
         self._connection: Connection | None = None
-        self._sent = 0
+        self._place: Place | None = None  # where the last connection ended, if in the middle of a record
+        self._counts: Counter[str] = Counter()
 
     async def session(self, life: Life, /) -> Never:
         config = self.config
         assert config.connect is not None
         bounds = config.liveness.bounds(speaks=config.heartbeats)
+        tls = None if config.tls is None else await in_thread(config.tls.for_dialling, f"{life.name}: files")
         async with (
             self._failover.turn(config.connect, life) as end,
-            connect(end, bounds, self.trace) as connection,
+            connect(end, bounds, self.trace, tls) as connection,
             Scope() as scope,
         ):
             scope.start(self._failover.preferred(config.connect[0], bounds, config.reconnect))
             if config.registration is not None:
                 connection.write(filled(config.registration, self._identity))
             life.up()
-            await self._serve(connection, scope)
+            await self._serve(connection)
         raise AssertionError("a scope ends by an error")
 
-    async def _serve(self, connection: Connection, scope: Scope) -> Never:
+    async def _serve(self, connection: Connection) -> Never:
         self._connection = connection
-        heart = self._heart(connection)
+        delivery = self._delivery(connection)
         try:
-            with heart.beating() if heart is not None else nullcontext():
-                scope.start(self._from_buffer(connection, heart))
-                await to_line(connection, self._port)
+            await self._talk(connection, delivery)
+        except CancelledError:
+            await delivery.farewell()
+            raise
         finally:
             self._connection = None
+            self._place = delivery.end()
 
-    def _heart(self, connection: Connection) -> Heart | None:
+    def _delivery(self, connection: Connection) -> Delivery:
+        most = max(_LEAST_UNDER_WAY, int(self._port.rate))  # what the line says in a second
+        again = self.config.resend != "none"
+        return Delivery(connection, self._buffer, most, self._counts, self._place, self._frames, again)
+
+    async def _talk(self, connection: Connection, delivery: Delivery) -> Never:
+        heart = self._heart(delivery)
+        tell = delivery.tell if heart is None else heart.tell
+
+        def offered(record: Record) -> bool:
+            """In the callback that brought it."""
+            if (heart and heart.due) or not (data := delivery.at_once(record)):
+                return False
+            tell(data)
+            return True
+
+        self._buffer.offer = offered
+        try:
+            with heart.beating() if heart else nullcontext():
+                async with Scope() as scope:
+                    scope.start(self._from_buffer(delivery, tell))
+                    await to_line(connection, self._port)
+        finally:
+            self._buffer.offer = None
+        raise AssertionError("a scope ends by an error")
+
+    def _heart(self, delivery: Delivery) -> Heart | None:
         rule = self.config.heartbeat
-        if rule is None:
-            return None
-        return Heart(rule, filled(rule, self._identity), connection, self._port, self._buffer)
+        return None if rule is None else Heart(rule, filled(rule, self._identity), delivery, self._port)
 
-    async def _from_buffer(self, connection: Connection, heart: Heart | None) -> Never:
-        position = 0
+    async def _from_buffer(self, delivery: Delivery, tell: Callable[[bytes], None]) -> Never:
         while True:
-            records = await self._buffer.read(position, _BATCH)
-            data = b"".join(record.payload for record in records)
-            if heart is None:
-                connection.write(data)
-            else:
-                heart.write(data, last=len(records) < _BATCH)
-            position = records[-1].number
-            await connection.drain()
-            self._buffer.confirm(position)
-            self._sent += len(records)
-            if heart is not None:
-                heart.taken()
+            tell(await delivery.more())
 
     def status(self) -> PartStatus:
         peers = [self._connection.status()] if self._connection is not None else []
@@ -196,7 +230,8 @@ class Dialler:
             "direction": "connect",
             "peers": peers,
             "buffer": self._buffer.status(time()),
-            "sent": self._sent,
+            "sent": self._counts["sent"],
+            "confirmed": self._counts["confirmed"],
         }
 
 

@@ -24,6 +24,10 @@ class Schedule:
         late = (now - self._due) % self._every if self._strict else 0.0
         self._due = now - late + self._every
 
+    def due(self, now: float) -> bool:
+        """`place` may find one, if no frame is in the way."""
+        return now >= self._due and (self._strict or now >= self._said + self._every)
+
     def place(self, size: int, unfinished: int, now: float) -> int | None:
         """How many of the `size` bytes that go out now, the last that came, go in front of a heartbeat.
 

@@ -14,6 +14,7 @@ _PACKET = 52  # IPv4 20, TCP 20, timestamps 12; an acknowledgement is no more th
 _PROBE = 2 * _PACKET  # a keep-alive and its answer
 _PING = 2  # PINGREQ, and PINGRESP as well (MQTT 5.0, 3.12 and 3.13)
 _RECORD = 22  # TLS 1.3 around each of them: header 5, content type 1, tag 16 (RFC 8446, 5.2)
+_READ = 12 + 11  # MBAP header, and the PDU that asks for one register or answers with it
 _FRAME_UP, _FRAME_DOWN = 6, 2  # websocket headers, ours with a mask (RFC 6455, 5.2)
 
 
@@ -39,9 +40,14 @@ def ping(every: float, *, tls: bool, websocket: bool) -> Heartbeat:
     return Heartbeat("pings", every, octets, ("liveness", "detect_within"))
 
 
-def packet(size: int, every: float) -> Heartbeat:
+def read(every: float) -> Heartbeat:
+    """Modbus TCP: one register is asked for, the answer, and the acknowledgement of that."""
+    return Heartbeat("reads", every, 3 * _PACKET + _READ, ("liveness", "detect_within"))
+
+
+def packet(size: int, every: float, *, tls: bool = False) -> Heartbeat:
     """`size` bytes that the far end's kernel acknowledges."""
-    return Heartbeat("heartbeats", every, size + 2 * _PACKET, ("heartbeat", "every"))
+    return Heartbeat("heartbeats", every, size + _RECORD * tls + 2 * _PACKET, ("heartbeat", "every"))
 
 
 def upkeep(idle: float, heartbeat: Heartbeat | None = None) -> Upkeep:

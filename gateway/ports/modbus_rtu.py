@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from ..contracts import Part, Request, Traced, Transactor, failed
 from ..errors import LineDown
 from ..flow import Fan
-from ..settings import Duration, PortConfig, duration
+from ..settings import PortConfig
 from ..status import Life, PartStatus
+from ..values import Duration, duration
 from ..wire import rtu
 from ._bus import Bus
 from ._framing import Rules

@@ -14,10 +14,11 @@ from pydantic import Field
 
 from ..contracts import Frame, Part, Stream, Traced
 from ..errors import LineDown
-from ..flow import Fan
+from ..flow import Brake, Fan
 from ..host.tty import Line
-from ..settings import Duration, Fault, Model, Octets, PortConfig, Size
+from ..settings import PortConfig
 from ..status import Life, PartStatus
+from ..values import Duration, Fault, Model, Octets, Size
 from ..wire.framing import ByDelimiter, ByLength, Piece, Splitter, by_silence
 from ._line import opened
 from ._tally import Tally
@@ -78,8 +79,9 @@ class Port:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.trace: Fan[Traced] = Fan()
-        self.chunks: Fan[bytes] = Fan()
-        self.frames: Fan[Frame] = Fan()
+        self._brake = Brake()
+        self.chunks: Fan[bytes] = Fan(self._brake)
+        self.frames: Fan[Frame] = Fan(self._brake)
         self._tally = Tally()
         self._line: Line | None = None
         self._away = "the port is not open yet"
@@ -95,10 +97,9 @@ class Port:
                 self._away = "the port was closed"
                 life.up(state="open")
                 while True:
-                    await self.chunks.blocked()
-                    if not self.frames.taps:  # whoever taps those keeps up
-                        line.pause()
-                    await self.chunks.room()
+                    await self._brake.pulled()
+                    line.pause()
+                    await self._brake.released()
                     line.resume()
         except LineDown as down:
             self._away = str(down)
@@ -114,6 +115,10 @@ class Port:
     @property
     def unfinished(self) -> int:
         return self._splitter.unfinished if self._splitter is not None else 0
+
+    @property
+    def rate(self) -> float:
+        return self.config.baudrate / 10  # bits with start and stop
 
     def offer(self, data: bytes, /) -> bool:
         if self._line is None or len(data) > _AT_ONCE:

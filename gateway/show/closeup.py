@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from .columns import Cell, columns, count, milliseconds, printable, size, span, value
-from .picture import GROUPS, Look, Thing, backlog, lost
+from .picture import GROUPS, Look, Thing, backlog, lost, outlook, survives
 
 Fields = Iterator[tuple[str, str]]
 Rows = Iterator[Sequence[Cell]]
@@ -94,12 +94,17 @@ def _link(link: Thing, look: Look) -> Fields:
         yield "dead peers", f"are found within {span(bound)}{slow}"
     for keepalive, peers in _keepalives(link).items():
         yield "keep-alive", keepalive + ("" if len(peers) == len(link["peers"]) else f" ({', '.join(peers)})")
-    if link.get("refused"):
+    if link.get("refused") and link.get("direction") == "listen":
         yield "refused", count(link["refused"], "client")
     if buffer := link.get("buffer"):
-        yield "buffer", f"{backlog(buffer)}, kept in {buffer.get('durability', '?')}"
+        yield "buffer", f"{backlog(buffer)}; {survives(buffer)}"
+        yield "", outlook(buffer)
+        yield "trouble", buffer.get("trouble") or ""
     if "sent" in link:
-        yield "sent", f"{count(link['sent'])}, {count(link.get('confirmed', 0))} of them confirmed"
+        refused = f", {count(link['refused'])} refused" if link.get("refused") else ""
+        yield "sent", f"{count(link['sent'])}, {count(link.get('confirmed', 0))} of them confirmed{refused}"
+    if "alive" in link:
+        yield "alive", f"stands at {link['alive']}"
 
 
 def _keepalives(link: Thing) -> dict[str, list[str]]:

@@ -23,6 +23,14 @@ def span(seconds: float, *, coarse: bool = False) -> str:
     return whole if coarse or part.startswith("0 ") else f"{whole} {part}"
 
 
+def about(seconds: float) -> str:
+    """ "40 s", "90 min", "6 h", "7 d": to the nearest, of a unit of which there are two at least."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def milliseconds(value: float | None) -> str:
     """ "0.4 ms", "24 ms", "1.4 s"; "" when it is not known."""
     if value is None:

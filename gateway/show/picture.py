@@ -8,15 +8,21 @@ reach the terminal.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, NamedTuple
 
-from .columns import Cell, columns, count, cut, milliseconds, printable, size, span, value
+from .columns import Cell, about, columns, count, cut, milliseconds, printable, size, span, value
 
 Thing = Mapping[str, Any]
 
 _RECENT = 86400.0  # seconds for which a link that is up again still tells of its last loss
 _BACKLOG = 10.0  # seconds after which records in the buffer of a link that is up are worth a line
 _NOISE = 0.01  # of the requests: from here on spoiled answers are worth a line
+_SURVIVES = {
+    "memory": "in memory only",
+    "crash": "survives a crash",
+    "power": "survives a power cut",
+}
 _COLOURS = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "bold": "\x1b[1m"}
 
 
@@ -170,10 +176,14 @@ def _link_cells(link: Thing, look: Look) -> Sequence[Cell]:
 
 def _link_notes(link: Thing, look: Look) -> Iterator[str]:
     up, buffer = GROUPS["links"].is_up(link), link.get("buffer") or {}
+    if buffer.get("trouble"):
+        yield f"buffer in memory only: {buffer['trouble']}"
     if buffer.get("records") and (not up or (buffer.get("oldest_age_s") or 0.0) > _BACKLOG):
         yield f"buffer: {backlog(buffer)}"
+        if expected := outlook(buffer):
+            yield f"buffer: {expected}"
     elif buffer.get("dropped"):
-        yield f"buffer: {count(buffer['dropped'])} dropped while it was full"
+        yield f"buffer: {count(buffer['dropped'], 'record')} dropped since the start"
     if up and link.get("last_death") and (look.age(link["last_death"].get("at")) or 0.0) < _RECENT:
         yield f"lost {lost(link, look)}"
 
@@ -185,6 +195,25 @@ def backlog(buffer: Thing) -> str:
         held += f" of {size(capacity)}"
     held += f", {count(buffer['dropped']) if buffer.get('dropped') else 'none'} dropped"
     return held + (f", oldest {span(buffer['oldest_age_s'])}" if buffer.get("oldest_age_s") else "")
+
+
+def outlook(buffer: Thing) -> str:
+    """ "holds about 6 h at the present rate", "empty in about 4 min"; "" while nothing comes or goes."""
+    if buffer.get("drain_eta_s") is not None:
+        return f"empty in about {about(max(1, buffer['drain_eta_s']))}"
+    if buffer.get("fills_in_s") is None:
+        return ""
+    if (age := buffer.get("age_s", inf)) < buffer["fills_in_s"]:
+        return f"holds {about(age)}: what is older goes"
+    return (
+        f"holds about {about(buffer['fills_in_s'])} at the present rate" if buffer["fills_in_s"] else "full"
+    )
+
+
+def survives(buffer: Thing) -> str:
+    """ "survives a crash"; in trouble nothing is sure but memory."""
+    durability = "memory" if buffer.get("trouble") else str(buffer.get("durability", "?"))
+    return _SURVIVES.get(durability, durability)
 
 
 def _device_cells(device: Thing, look: Look) -> Sequence[Cell]:

@@ -2,7 +2,7 @@
 
 Promises: 64-bit integers stay exact; scaling is decimal, as manuals mean it (2301 * 0.1 is 230.1); a float32
 is the shortest number that is this float32 (230.1, not 230.10000610351562). What is not a number is never a
-value: NoReading says why.
+value: NoReading says why. On the way back nothing is cut to size: Unfit says what does not fit.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
-from struct import pack, unpack
+from struct import error, pack, unpack
 
 
 class Table(StrEnum):
@@ -32,6 +32,19 @@ class NoReading(ValueError):
     """The registers were read, but what they hold is no value; the text says why."""
 
 
+class Unfit(ValueError):
+    """A value that registers of this type cannot hold; the text says why."""
+
+
+class Gives(StrEnum):
+    """What the values of a point are."""
+
+    BOOL = "bool"
+    NUMBER = "number"
+    TEXT = "text"
+
+
+Value = bool | int | float | str
 _INTEGERS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
 _FLOATS = {"float32": "f", "float64": "d"}
 _STRUCT = _INTEGERS | _FLOATS | {"bool": "H"}
@@ -108,7 +121,13 @@ class Codec:
             return (length + 1) // 2
         return {"h": 1, "i": 2, "q": 4, "f": 2, "d": 4}[_STRUCT[self.type].lower()]
 
-    def value(self, registers: Sequence[int]) -> bool | int | float | str:
+    @property
+    def gives(self) -> Gives:
+        if self.map is not None or is_string(self.type):
+            return Gives.TEXT
+        return Gives.BOOL if self.bit is not None or self.type == "bool" else Gives.NUMBER
+
+    def value(self, registers: Sequence[int]) -> Value:
         """The value that exactly `self.registers` registers (or one coil, as 0 or 1) hold.
 
         NoReading when they hold none.
@@ -125,6 +144,37 @@ class Codec:
         if self.bit is not None or self.type == "bool":
             return bool(raw)
         return self._rounded(self._scaled(raw))
+
+    def encode(self, value: Value) -> tuple[int, ...]:
+        """The registers that hold `value`, or come nearest to it: the way back of type, byte order, scale and
+        offset (a point with `bit` or `map` has none).
+
+        Unfit when they cannot hold it.
+        """
+        order = "<" if self.byte_order in _BYTES_SWAPPED else ">"
+        words: tuple[int, ...] = unpack(f"{order}{self.registers}H", self._packed(value))
+        return words[::-1] if self.byte_order in _WORDS_REVERSED else words
+
+    def _packed(self, value: Value) -> bytes:
+        """Whole registers, most significant byte first."""
+        if (length := _string_length(self.type)) is not None:
+            return _text(value, length).ljust(2 * self.registers, b"\0")
+        if isinstance(value, str) or (self.type == "bool" and not isinstance(value, bool)):
+            raise Unfit(f"{value!r} is no {self.type}")
+        try:
+            raw = self._unscaled(value)
+            if isfinite(raw):
+                return pack(">" + _STRUCT[self.type], raw)
+        except (error, OverflowError, ValueError):  # ValueError: not a number
+            pass
+        raise Unfit(f"{value} does not fit {self.type}")
+
+    def _unscaled(self, value: int | float) -> int | float:
+        number = int(value) if isinstance(value, bool) else value
+        if not is_integer(self.type) and self.scale == 1 and self.offset == 0:
+            return number
+        raw = (Decimal(repr(number)) - Decimal(repr(self.offset))) / Decimal(repr(self.scale))
+        return int(raw.to_integral_value()) if is_integer(self.type) else float(raw)
 
     def _raw(self, registers: Sequence[int]) -> int | float | str:
         words = reversed(registers) if self.byte_order in _WORDS_REVERSED else registers
@@ -152,6 +202,15 @@ class Codec:
         if self.decimals is None:
             return value
         return round(value, self.decimals) if self.decimals else round(value)
+
+
+def _text(value: Value, length: int) -> bytes:
+    if not isinstance(value, str):
+        raise Unfit(f"{value} is no text")
+    octets = value.encode()
+    if len(octets) > length:
+        raise Unfit(f"{value!r} is longer than {length} bytes")
+    return octets
 
 
 def _shortest(octets: bytes, value: float) -> float:

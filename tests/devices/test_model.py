@@ -78,6 +78,24 @@ def problems(error: pytest.ExceptionInfo[ValidationError]) -> list[tuple[str, st
             ".decimals",
             "decimals does not go with map, which makes a text of the raw value",
         ),
+        (
+            {"holding": 1, "type": "string(4)", "deadband": 1},
+            ".deadband",
+            "deadband does not go with string(4)",
+        ),
+        ({"coil": 1, "deadband": 1}, ".deadband", "deadband does not go with a coil: it is one bit"),
+        (
+            {"holding": 1, "bit": 1, "deadband": 1},
+            ".deadband",
+            "deadband does not go with bit: one bit is no number",
+        ),
+        (
+            {"holding": 1, "map": {"0": "off"}, "deadband": 1},
+            ".deadband",
+            "deadband does not go with map, which makes a text of the raw value",
+        ),
+        ({"holding": 1, "deadband": -0.1}, ".deadband", "a deadband is 0 or more, in the point's unit"),
+        ({"holding": 1, "deadband": True}, ".deadband", "a number, for example 0.01"),
         ({"holding": 1, "scale": 0}, ".scale", "a scale of 0 would make every value the same"),
         ({"holding": 1, "scale": "0.1"}, ".scale", "a number, for example 0.01"),
         ({"holding": 1, "offset": float("nan")}, ".offset", "a number, for example 0.01"),
@@ -109,7 +127,7 @@ def test_all_wrong_points_are_named_at_once() -> None:
     assert [place for place, _ in problems(error)] == ["points.a.scale", "points.b", "points.c.colour"]
 
 
-@pytest.mark.parametrize("key", ["writable", "min", "max", "deadband", "publish"])
+@pytest.mark.parametrize("key", ["writable", "min", "max", "publish"])
 def test_a_key_of_a_later_day_is_unknown(key: str) -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         device({"p": {"holding": 1, key: 1}})
@@ -231,3 +249,29 @@ def test_the_schema_for_editors_knows_every_point_key() -> None:
     schema = DeviceConfig.model_json_schema()["$defs"]["Point"]["properties"]
 
     assert {"input", "holding", "coil", "discrete_input", "type", "byte_order", "invalid"} <= set(schema)
+
+
+@pytest.mark.parametrize(
+    ("publish", "key", "text"),
+    [
+        ({}, "publish", "no sample would be published: write every, on_change = true, or both"),
+        (
+            {"on_change": False},
+            "publish",
+            "no sample would be published: write every, on_change = true, or both",
+        ),
+        ({"every": "4s"}, "publish.every", "there are no samples that often: see poll_interval"),
+        ({"every": "0s"}, "publish.every", "should be greater than 0"),
+        (
+            {"every": 300},
+            "publish.every",
+            'a time is a number and its unit in quotes: "500ms", "20s", "5m", "2h", "7d"',
+        ),
+    ],
+)
+def test_a_rule_of_publishing_that_makes_no_sense_is_told(
+    publish: dict[str, Any], key: str, text: str
+) -> None:
+    with pytest.raises(ValidationError) as error:
+        device({"p": {"holding": 1}}, poll_interval="5s", publish=publish)
+    assert problems(error) == [(key, text)]

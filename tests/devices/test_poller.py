@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from virtual import in_virtual_time
 
-from gateway.contracts import Frame, Part, Rank, Request, Sampled, Transactor
+from gateway.contracts import Frame, Part, Rank, Reading, Request, Sampled, Transactor
 from gateway.devices.model import DeviceConfig
 from gateway.devices.poller import PLANNED_AFRESH, SPREAD, Device, first_wait, next_due
 from gateway.errors import Busy, GatewayError, LineDown, NoAnswer
@@ -426,6 +426,64 @@ async def test_status_tells_the_last_good_values_and_when_they_were_read() -> No
     }
 
 
+def changing(*values: int | GatewayError) -> Answers:
+    """Each poll brings the next one, and the last of them for ever."""
+    left = [*values]
+
+    def answers(address: int, count: int) -> bytes | GatewayError:
+        value = left.pop(0) if len(left) > 1 else left[0]
+        return value if isinstance(value, GatewayError) else value.to_bytes(2, "big")
+
+    return answers
+
+
+@in_virtual_time
+async def test_what_is_published_is_what_the_rule_says_and_the_status_has_every_poll() -> None:
+    silent = NoAnswer("no answer in 1 s")
+    points = {"p": {"holding": 0, "deadband": 2, "scale": 0.5}}
+    settings = config(points=points, publish={"every": "8s", "on_change": True})
+    meter = device(Line(changing(10, 13, 14, 15, silent, silent, 15, 15)), settings)
+    with meter.samples.tap() as every, meter.frames.tap() as published, meter.presence.tap() as presence:
+        async with polling(meter):
+            all_of_them = await samples(every, 16)
+            seen = meter.status()["values"]
+        there = [json.loads(frame.data) for frame in await published.take()]
+        assert await presence.take() == [b"online", b"offline", b"online"]
+
+    read = [sample["values"].get("p") for sample in all_of_them]
+    assert read == [5.0, 6.5, 7.0, 7.5, None, None, *[7.5] * 10]
+    assert [sample["values"].get("p") for sample in there] == [5.0, 7.5, None, 7.5, 7.5]
+    assert there[2]["errors"] == {"p": "no answer in 1 s"}
+    assert seen == {"p": 7.5}
+
+
+@in_virtual_time
+async def test_the_first_sample_of_a_session_is_always_published() -> None:
+    meter = device(Line(), config(0, publish={"on_change": True}))
+    for _ in range(2):
+        with meter.samples.tap() as every, meter.frames.tap() as published:
+            async with polling(meter):
+                await samples(every, 5)
+            assert len(await published.take()) == 1
+
+
+@in_virtual_time
+async def test_nobody_is_asked_while_a_buffer_that_keeps_the_samples_has_no_room() -> None:
+    line = Line()
+    meter = device(line, config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter) as life:
+            await samples(tap, 1)
+            tap.hold(True)
+            asked = len(line.asked)
+            await asyncio.sleep(10)
+            assert len(line.asked) == asked
+            assert (life.state, life.reason) == ("ok", 'not asked: a buffer with when_full = "block" is full')
+            tap.hold(False)
+            await samples(tap, 2)
+            assert life.reason == ""
+
+
 @in_virtual_time
 async def test_a_new_config_counts_from_the_next_session_and_forgets_nothing() -> None:
     meter = device(Line(), config(0))
@@ -478,3 +536,57 @@ async def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None
         "main-meter: ok",
         "main-meter: silent: no answer in 1 s",
     ]
+
+
+# What it knows of each point
+
+
+@in_virtual_time
+async def test_of_each_point_the_last_value_that_could_be_read_is_known_and_of_which_poll() -> None:
+    line = Line()
+    meter = device(line, config(0, 500))
+    assert (meter.newest, meter.unread) == ({}, {})
+    with meter.samples.tap() as tap:
+        async with polling(meter):
+            await samples(tap, 1)
+            first = meter.newest
+            assert first == {"p0": Reading(0, 1), "p500": Reading(500, 1)}
+            line.answers = lacks(500)
+            await samples(tap, 1)
+            assert meter.newest == {"p0": Reading(0, 2), "p500": Reading(500, 1)}
+            assert meter.unread == {"p500": "exception 02 illegal data address"}
+            line.answers = lambda address, count: NoAnswer("unit 7 does not answer")
+            await samples(tap, 1)
+            assert meter.newest["p0"] == Reading(0, 2)
+            assert meter.unread.keys() == {"p0", "p500"}
+            line.answers = registers
+            await samples(tap, 1)
+            assert (meter.newest["p500"], meter.unread) == (Reading(500, 4), {})
+    assert first == {"p0": Reading(0, 1), "p500": Reading(500, 1)}
+
+
+@in_virtual_time
+async def test_what_is_known_is_as_new_as_the_sample_that_is_pushed() -> None:
+    meter = device(Line(), config(7))
+    seen: list[int] = []
+
+    def look(sample: Frame) -> bool:
+        seen.append(meter.newest["p7"].poll)
+        return True
+
+    with meter.samples.tap(offer=look):
+        async with polling(meter):
+            await asyncio.sleep(SPREAD + 3)
+    assert seen == list(range(1, len(seen) + 1))
+    assert len(seen) > 2
+
+
+@in_virtual_time
+async def test_after_a_reload_nothing_is_known_of_points_that_may_be_others_now() -> None:
+    meter = device(Line(), config(7))
+    with meter.samples.tap() as tap:
+        for settings in (config(7), config(8)):
+            meter.config = settings
+            async with polling(meter):
+                await samples(tap, 1)
+                assert [*meter.newest] == [*settings.points]

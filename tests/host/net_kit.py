@@ -14,7 +14,7 @@ from gateway.host import net
 from gateway.host.connection import Connection
 from gateway.host.listener import Listener, Places
 from gateway.policy.liveness import Bounds
-from gateway.settings import Endpoint
+from gateway.values import Endpoint
 
 Peer = Callable[[Connection], Awaitable[object]]
 BOUNDS, EIGHT = Bounds(20.0), Places(8)

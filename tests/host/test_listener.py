@@ -17,7 +17,7 @@ from gateway.flow import Fan
 from gateway.host import net, tuning
 from gateway.host.connection import Connection
 from gateway.host.listener import Places
-from gateway.settings import Endpoint
+from gateway.values import Endpoint
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 

@@ -17,7 +17,7 @@ from gateway.host import net, tuning
 from gateway.host.connection import Connection, reason
 from gateway.host.listener import Places
 from gateway.policy.liveness import Bounds
-from gateway.settings import Endpoint
+from gateway.values import Endpoint
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 MUCH = 12_000_000  # bytes: more than the kernel and we keep for one connection

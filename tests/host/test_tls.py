@@ -1,4 +1,4 @@
-"""TLS towards a broker: what is wrong with files and certificates, in words."""
+"""TLS: what is wrong with files, certificates and far ends, in words."""
 
 import asyncio
 import socket
@@ -57,6 +57,14 @@ def test_what_is_wrong_with_a_file_is_told_with_its_name(
     assert caught.value.wait_at_least == 0  # nobody is asked in vain, and the file may be there in a moment
 
 
+@pytest.mark.parametrize("files", [files for files in FILES if files[1]])
+def test_who_listens_is_told_the_same(papers: Path, files: tuple[str | None, str, str | None]) -> None:
+    _, cert, key = files
+    with pytest.raises(LinkDown) as caught:
+        tls.server_context(None, papers / cert, None if key is None else papers / key)
+    assert str(caught.value).replace(f"{papers}/", "") == FILES[files]
+
+
 def test_a_broken_certificate_is_told_with_its_name(papers: Path) -> None:
     with pytest.raises(LinkDown, match=r"^cannot use .*broken.pem with .*client.key: "):
         tls.context(None, papers / "broken.pem", papers / "client.key")
@@ -67,6 +75,16 @@ def test_old_versions_are_not_spoken_and_names_are_verified() -> None:
     assert made.minimum_version == ssl.TLSVersion.TLSv1_2
     assert made.check_hostname
     assert made.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_who_listens_speaks_no_old_versions_and_wants_certificates_where_it_has_an_authority(
+    papers: Path,
+) -> None:
+    papers_of_ours = papers / "server.pem", papers / "server.key"
+    made = tls.server_context(None, *papers_of_ours)
+    assert made.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert made.verify_mode == ssl.CERT_NONE
+    assert tls.server_context(papers / "ca.pem", *papers_of_ours).verify_mode == ssl.CERT_REQUIRED
 
 
 def test_key_and_certificate_may_be_in_one_file(papers: Path, tmp_path: Path) -> None:
@@ -151,6 +169,25 @@ def test_an_error_of_tls_is_told_in_words_and_only_a_refusal_waits_for_somebody(
     assert down.wait_at_least == (60 if reason in REFUSED else 0)
 
 
+TURNED_AWAY = {  # OpenSSL's reason -> what is said of the client
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "shows no client certificate",
+    "HTTP_REQUEST": "speaks no TLS",
+    "WRONG_VERSION_NUMBER": "speaks no TLS",
+    "UNSUPPORTED_PROTOCOL": "speaks no TLS of version 1.2 or later",
+    "TLSV1_ALERT_UNKNOWN_CA": "does not know the authority of our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "does not accept our certificate",
+    "TLSV1_ALERT_INTERNAL_ERROR": "broke off TLS: tlsv1 alert internal error",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "TLS failed: decryption failed or bad record mac",
+}
+
+
+@pytest.mark.parametrize("reason", TURNED_AWAY)
+def test_why_a_client_is_turned_away_is_told_of_it(reason: str) -> None:
+    error = ssl.SSLError(1, f"[SSL: {reason}] ... (_ssl.c:1)")
+    error.reason = reason
+    assert str(tls.turned_away(error)) == TURNED_AWAY[reason]
+
+
 LOSSES = [ConnectionResetError(104, "reset"), ssl.SSLEOFError(8, "EOF"), ssl.SSLZeroReturnError(6, "closed")]
 
 
@@ -159,6 +196,8 @@ def test_a_connection_that_is_merely_lost_may_be_tried_again_at_once(error: OSEr
     down = tls.down(error)
     assert str(down) == "the broker closed the connection in the middle of TLS"
     assert down.wait_at_least == 0
+    assert str(tls.down(error, "the far end")) == "the far end closed the connection in the middle of TLS"
+    assert str(tls.turned_away(error)) == "left in the middle of the TLS handshake"
 
 
 OTHERS = {

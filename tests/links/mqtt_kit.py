@@ -15,7 +15,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from gateway.buffer import Buffer, Buffers
+import pytest
+from buffer_kit import Buffers
+
+from gateway.buffer import Buffer, Record
 from gateway.contracts import Frame
 from gateway.errors import LineDown
 from gateway.flow import Fan
@@ -26,6 +29,7 @@ from gateway.status import Life
 from gateway.supervise import supervise
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 14
+VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 CLOCK_SET = 1_800_000_000.0  # some wall time after 2025
 
 
@@ -72,6 +76,7 @@ class Device:
     """A polled device without a bus."""
 
     def __init__(self) -> None:
+        self.samples: Fan[Frame] = Fan()
         self.frames: Fan[Frame] = Fan()
         self.presence: Fan[bytes] = Fan()
         self.present = b""
@@ -91,6 +96,7 @@ class World:
         self.identity = Identity(name, "host", "02:00:00:00:00:01")
         self.scale, self.meter = Port(), Device()
         self.buffers = Buffers(first_seq=1)
+        self.aside: list[Record] = []  # the quarantine
 
     def stream(self, port: str, /) -> Port:
         return {"scale": self.scale}[port]
@@ -104,6 +110,7 @@ class World:
     def buffer(self, link: str, fans: Any, /) -> Buffer:
         buffer = self.buffers.of(link)
         buffer.fill_from(fans)
+        buffer.aside = self.aside.append
         return buffer
 
     def link(self, connect: str | list[str], folder: Path = Path(), **keys: object) -> mqtt.Link:
@@ -410,6 +417,16 @@ class Mosquitto:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+@asynccontextmanager
+async def mosquitto(folder: Path, *lines: str) -> AsyncIterator[Mosquitto]:
+    broker = Mosquitto(folder, *lines)
+    try:
+        await broker.start()
+        yield broker
+    finally:
+        broker.kill()
 
 
 @asynccontextmanager

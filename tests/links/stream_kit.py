@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from buffer_kit import Buffers
 from conftest import Until
 from parts_kit import Instrument, Wires, running
 
-from gateway.buffer import Buffers
 from gateway.contracts import Frame, Part
 from gateway.demo.line import Lines
 from gateway.errors import LineDown
@@ -17,6 +17,7 @@ from gateway.flow import Fan
 from gateway.links.tcp import Config, Dialler, Server
 from gateway.ports import raw
 from gateway.status import Life
+from gateway.wire.framing import ByDelimiter, Splitter
 
 MEGABYTE = 1 << 20
 PIECE = 4096  # bytes that one writer hands to the line at a time
@@ -26,6 +27,7 @@ class Port:
     """A raw port without a line."""
 
     unfinished = 0
+    rate = 11520.0
 
     def __init__(self) -> None:
         self.chunks: Fan[bytes] = Fan()
@@ -45,6 +47,26 @@ class Port:
             self.dropped += len(data)
             raise LineDown("no such device /dev/ttyUSB1")
         self.told += data
+
+
+class Scale(Port):
+    """A port without a line that knows of frames; they end with ";" if nothing else is said."""
+
+    def __init__(self, splitter: Splitter | None = None) -> None:
+        super().__init__()
+        self.splitter = splitter or ByDelimiter(b";", b"", 0, False, 100)
+
+    def says(self, data: bytes) -> None:
+        self.chunks.push(data)
+        pieces = [*self.splitter.feed(data, 0.0)]
+        self.unfinished = self.splitter.unfinished
+        for piece in pieces:
+            self.frames.push(Frame(*piece))
+
+    def is_silent(self) -> None:
+        piece, self.unfinished = self.splitter.flush(), 0
+        if piece is not None:
+            self.frames.push(Frame(*piece))
 
 
 def scale(line: Instrument) -> raw.Port:

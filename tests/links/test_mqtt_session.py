@@ -16,7 +16,7 @@ from gateway.host import net
 from gateway.links._paho import Session, connect
 from gateway.links._terms import Hello, Publication
 from gateway.policy.liveness import Bounds
-from gateway.settings import endpoint
+from gateway.values import endpoint
 
 
 def hello(address: str, **changed: object) -> Hello:
@@ -74,6 +74,20 @@ async def test_a_broker_that_does_not_answer_pings_is_found_dead() -> None:
                 await session.run()
     assert caught.value.detected_after is not None
     assert 2.7 <= caught.value.detected_after <= 3
+
+
+async def test_what_is_sent_at_qos_0_is_no_answer() -> None:
+    only_qos_0 = b"\x24\x00"  # Maximum QoS (MQTT 5.0, 3.2.2.3.4)
+    async with (
+        ScriptedBroker(deaf_to_pings=True, limits=only_qos_0).listening() as broker,
+        open_session(broker.address, bounds=Bounds(3.0)) as session,
+    ):
+        running = asyncio.create_task(session.run())
+        while not running.done():
+            session.publish(Publication("status", b"still here"))
+            await asyncio.wait([running], timeout=0.2)
+    with pytest.raises(LinkDown, match="no PINGRESP or PUBACK"):
+        running.result()
 
 
 async def test_pings_keep_an_idle_session_open() -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.buffer import Record
 from gateway.errors import LinkDown
-from gateway.links._terms import Rivalry, TakenOver, down
+from gateway.links._terms import Rivalry, Suspects, TakenOver, down
 
 TOLD = down("the broker ended the session", 0x8E, "another client with the same client_id has connected")
 CLOSED = LinkDown("the broker closed the connection", detected_after=0.5, unacked=7)
@@ -74,3 +75,77 @@ def test_only_what_another_client_may_have_done_is_blamed_on_it_and_never_the_fi
 @pytest.mark.parametrize("code", [0x8B, 0x97, 0x9F])
 def test_what_passes_by_itself_waits_for_nobody(code: int) -> None:
     assert down("broker refused", code, "busy").wait_at_least == 0
+
+
+RECORDS = [Record(40 + seq, "port/scale", seq, 0.0, True, b"12 kg") for seq in range(10)]
+THIRD = "record 3 of port/scale (5 bytes)"
+
+
+def ended(suspects: Suspects, *under_way: int | None, since: float = 0.1) -> str | None:
+    """By the broker, while these records were under way; None is what is no record."""
+    records = [None if seq is None else RECORDS[seq] for seq in under_way]
+    blamed = suspects.blamed(CLOSED, records, since)
+    return blamed and str(blamed)
+
+
+def test_after_three_ends_at_one_record_it_is_condemned_and_no_other() -> None:
+    suspects = Suspects()
+    assert ended(suspects, 3) is None
+    assert ended(suspects, 3) == f"the broker closed the connection right after {THIRD}"
+    assert [record for record in RECORDS if suspects.condemned(record)] == []
+    assert ended(suspects, 3) is not None
+    assert suspects.condemned(RECORDS[3]) == f"3 connections ended right after {THIRD}; set aside"
+    ended(suspects)
+    assert [record.seq for record in RECORDS if suspects.condemned(record)] == [3]
+
+
+def test_a_condemned_record_is_known_by_its_own_number_not_by_its_place() -> None:
+    suspects = Suspects()
+    for _ in range(3):
+        ended(suspects, 3)
+    assert suspects.condemned(RECORDS[3]._replace(number=1))
+    assert not suspects.condemned(RECORDS[3]._replace(stream="port/gate"))
+
+
+def test_what_was_under_way_together_goes_one_by_one_the_next_time() -> None:
+    suspects = Suspects()
+    assert suspects.one_by_one == 0
+    ended(suspects, 3, None, 4, 7)
+    assert suspects.one_by_one == 3
+    ended(suspects, 5)
+    assert suspects.one_by_one == 3
+    ended(suspects, None, 8)
+    assert suspects.one_by_one == 1
+    ended(suspects, None, None)
+    assert suspects.one_by_one == 0
+
+
+def test_a_record_that_went_alone_because_of_an_end_before_is_blamed_the_first_time() -> None:
+    """Acknowledgements may be lost with a connection: the first one under way need not be the one."""
+    suspects = Suspects()
+    assert ended(suspects, 2, 3, 4) is None
+    assert ended(suspects, 3) == f"the broker closed the connection right after {THIRD}"
+    suspects.one_by_one = 0  # they have all arrived
+    assert ended(suspects, 5) is None
+
+
+@pytest.mark.parametrize("other", [(4,), (None,), (None, 3), ()])
+def test_only_ends_in_a_row_count(other: tuple[int | None, ...]) -> None:
+    suspects = Suspects()
+    for under_way in ((3,), (3,), other, (3,), (3,)):
+        ended(suspects, *under_way)
+    assert not suspects.condemned(RECORDS[3])
+
+
+def test_an_end_long_after_the_record_is_not_blamed_on_it() -> None:
+    suspects = Suspects()
+    assert [ended(suspects, 3, since=5.1) for _ in range(5)] == [None] * 5
+    assert not suspects.condemned(RECORDS[3])
+
+
+def test_what_the_end_itself_told_is_passed_on() -> None:
+    suspects = Suspects()
+    ended(suspects, 3)
+    blamed = suspects.blamed(CLOSED, [RECORDS[3]], 0.1)
+    assert blamed is not None
+    assert (blamed.detected_after, blamed.unacked) == (CLOSED.detected_after, CLOSED.unacked)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 
+from buffer_kit import Buffers
 from conftest import Until
 from parts_kit import Instrument, running
 from stream_kit import (
@@ -15,7 +16,6 @@ from stream_kit import (
     up,
 )
 
-from gateway.buffer import Buffers
 from gateway.demo.line import Lines
 
 

@@ -7,43 +7,23 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from buffer_kit import Buffers
 from conftest import Pty, Until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts_kit import running
 from pydantic import ValidationError
-from stream_kit import MEGABYTE, FarEnd, Port, dialler, up
+from stream_kit import MEGABYTE, FarEnd, Port, Scale, dialler, up
 from virtual import VirtualLoop, in_virtual_time
 
-from gateway.buffer import Buffers
-from gateway.contracts import Frame, Traced
+from gateway.contracts import Traced
 from gateway.links.tcp import Config, Dialler
 from gateway.policy import traffic
 from gateway.ports import raw
-from gateway.wire.framing import ByDelimiter, ByLength, Splitter, by_silence
+from gateway.wire.framing import ByDelimiter, ByLength, by_silence
 
 SN = {"text": "SN"}
 PATIENT = {"detect_within": "1h"}  # the kernel's clock does not jump with ours
-
-
-class Scale(Port):
-    """A port without a line that knows of frames; they end with ";" if nothing else is said."""
-
-    def __init__(self, splitter: Splitter | None = None) -> None:
-        super().__init__()
-        self.splitter = splitter or ByDelimiter(b";", b"", 0, False, 100)
-
-    def says(self, data: bytes) -> None:
-        self.chunks.push(data)
-        pieces = [*self.splitter.feed(data, 0.0)]
-        self.unfinished = self.splitter.unfinished
-        for piece in pieces:
-            self.frames.push(Frame(*piece))
-
-    def is_silent(self) -> None:
-        piece, self.unfinished = self.splitter.flush(), 0
-        if piece is not None:
-            self.frames.push(Frame(*piece))
 
 
 class Told(list[tuple[float, bytes]]):
@@ -283,10 +263,9 @@ async def test_heartbeats_do_not_heap_up_before_a_far_end_that_reads_nothing(fre
 
     with Deaf(free_port) as far:
         async with up(link, "up"):
-            await asyncio.sleep(1000)
+            await asyncio.sleep(5000)
             heap = said()
-            await asyncio.sleep(1000)
-            assert said() == heap
+            assert heap < 20 * MEGABYTE  # of 320: what the far end's kernel takes
             reading = asyncio.create_task(far.reads(b"never"))
             async with asyncio.timeout(100):
                 while said() == heap:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.traffic import MONTH, Heartbeat, packet, ping, upkeep
+from gateway.policy.traffic import MONTH, Heartbeat, packet, ping, read, upkeep
 
 IDLE = st.integers(1, 1080)
 EVERY = st.integers(1, 4 * 3600).map(lambda quarters: quarters / 4)  # exact as a float
@@ -36,6 +36,11 @@ def test_a_ping_is_three_packets_with_all_that_is_wrapped_around_it(
 
 def test_a_ping_each_15_s_costs_28_mb_a_month() -> None:
     assert upkeep(18, ping(15, tls=False, websocket=False)) == (27_648_000, ("pings",))
+
+
+def test_a_read_is_a_question_its_answer_and_the_acknowledgement() -> None:
+    # MBAP header 7, then function, address and count, or function, byte count and the register
+    assert read(5).octets == (52 + 7 + 5) + (52 + 7 + 4) + 52
 
 
 @given(SIZE, EVERY)

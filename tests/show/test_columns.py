@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.show.columns import Cell, columns, count, cut, milliseconds, printable, size, span, value
+from gateway.show.columns import Cell, about, columns, count, cut, milliseconds, printable, size, span, value
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,23 @@ from gateway.show.columns import Cell, columns, count, cut, milliseconds, printa
 def test_spans_of_time(seconds: float, text: str, coarse: str) -> None:
     assert span(seconds) == text
     assert span(seconds, coarse=True) == coarse
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "120 min"),
+        (21900, "6 h"),
+        (172799, "48 h"),
+        (6.6 * 86400, "7 d"),
+        (4e8, "4,630 d"),
+    ],
+)
+def test_rough_spans_of_time(seconds: float, text: str) -> None:
+    assert about(seconds) == text
 
 
 @pytest.mark.parametrize(

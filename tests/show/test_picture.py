@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.show.closeup import closeup
-from gateway.show.picture import Look, all_up, overview
+from gateway.show.picture import Look, all_up, outlook, overview
 
 RECORDS = Path(__file__).parents[1] / "data" / "status"
 NOW = datetime.fromisoformat("2026-03-02T14:15:01.500Z").timestamp()
@@ -168,10 +168,40 @@ def test_a_backlog_is_told_when_it_is_old_or_the_link_is_away() -> None:
     buffer.update(records=3, bytes=700, oldest_age_s=0.4)
     assert len(shown(changed, "cloud")) == 1
     buffer["oldest_age_s"] = 31.0
-    told = "    buffer: 3 records, 700 B of 8 MB, none dropped, oldest 31 s"
-    assert shown(changed, "cloud")[1:] == [told]
+    told = ["    buffer: 3 records, 700 B of 64 MB, none dropped, oldest 31 s"]
+    buffer["fills_in_s"] = None
+    assert shown(changed, "cloud")[1:] == told
+    buffer["drain_eta_s"] = 240
+    assert shown(changed, "cloud")[1:] == [*told, "    buffer: empty in about 4 min"]
     buffer.update(records=0, oldest_age_s=None, dropped=12)
-    assert shown(changed, "cloud")[1:] == ["    buffer: 12 dropped while it was full"]
+    assert shown(changed, "cloud")[1:] == ["    buffer: 12 records dropped since the start"]
+
+
+def test_a_buffer_in_trouble_says_so_although_nothing_waits_in_it() -> None:
+    changed = record("all_fine")
+    changed["links"]["cloud"]["buffer"]["trouble"] = "/data: permission denied"
+    assert shown(changed, "cloud")[1] == "    buffer in memory only: /data: permission denied"
+    assert "  trouble      /data: permission denied" in closeup(changed, Look(NOW))
+    assert "  buffer       0 records, 0 B of 64 MB, none dropped; in memory only" in closeup(
+        changed, Look(NOW)
+    )
+
+
+@pytest.mark.parametrize(
+    ("buffer", "told"),
+    [
+        ({}, ""),
+        ({"fills_in_s": None, "drain_eta_s": None}, ""),
+        ({"fills_in_s": 21600}, "holds about 6 h at the present rate"),
+        ({"fills_in_s": 500, "age_s": 3600.0}, "holds about 8 min at the present rate"),
+        ({"fills_in_s": 500, "age_s": 60.0}, "holds 60 s: what is older goes"),
+        ({"fills_in_s": 0}, "full"),
+        ({"fills_in_s": 21600, "drain_eta_s": 260}, "empty in about 4 min"),
+        ({"fills_in_s": 21600, "drain_eta_s": 0}, "empty in about 1 s"),
+    ],
+)
+def test_what_a_buffer_is_heading_for_is_said_in_plain_words(buffer: dict[str, Any], told: str) -> None:
+    assert outlook(buffer) == told
 
 
 def test_a_few_spoiled_answers_are_normal_and_one_in_a_hundred_is_not() -> None:
@@ -202,3 +232,12 @@ def test_peers_with_different_keepalives_are_named() -> None:
     assert told[0].endswith("unacknowledged data 20 s (10.0.0.5:50112)")
     assert "after 90 s of silence" in told[1]
     assert told[1].endswith("(10.0.0.6:41833)")
+
+
+def test_what_the_far_end_refused_is_told_of_a_link_that_sends() -> None:
+    changed = record("all_fine")
+    changed["links"]["cloud"].update(sent=12, confirmed=9, refused=2, alive=9)
+    told = [line.split(maxsplit=1) for line in closeup(changed, Look(NOW))]
+    assert ["sent", "12, 9 of them confirmed, 2 refused"] in told
+    assert ["alive", "stands at 9"] in told
+    assert not [line for line in told if line[:1] == ["refused"]]

@@ -91,17 +91,22 @@ BUFFERED: Shape = {
         "records": COUNT,
         "bytes": COUNT,
         "oldest_age_s": MAYBE_NUMBER,
+        "age_s": NUMBER,
         "dropped": COUNT,
         "capacity_bytes": COUNT,
+        "fills_in_s": MAYBE_COUNT,
+        "drain_eta_s": MAYBE_COUNT,
         "durability": TEXT,
+        "trouble": NOTHING,
     },
     "sent": COUNT,
+    "confirmed": COUNT,
 }
 LINKS: Shape = {
     "scada": LISTENER | {"ports": [TEXT]},
     "console": LISTENER | {"port": TEXT},
     "far": LINK | BUFFERED | {"port": TEXT},
-    "cloud": LINK | BUFFERED | {"ports": [TEXT], "devices": [TEXT], "refused": COUNT, "confirmed": COUNT},
+    "cloud": LINK | BUFFERED | {"ports": [TEXT], "devices": [TEXT], "refused": COUNT},
 }
 DEVICE: Shape = LIFE | {
     "port": TEXT,

@@ -61,7 +61,7 @@ def test_a_line_that_takes_no_bytes_does_not_hold_up_the_end() -> None:
     with Daemon(config) as daemon, socket.create_connection(("127.0.0.1", port)) as client:
         daemon.comes_to("ports.scale", "open")
         client.sendall(b"x" * 100_000)
-        eventually(lambda: daemon.part("links.console")["peers"][0]["rx_bytes"] == 100_000)
+        eventually(lambda: daemon.part("links.console")["peers"][0]["rx_bytes"] > 60_000)
         assert daemon.part("ports.scale")["tx_bytes"] < 100_000
         assert daemon.stop() == 0
     os.close(master)

@@ -8,7 +8,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pymodbus.client.mixin import ModbusClientMixin
 
-from gateway.wire.points import BYTE_ORDERS, Codec, NoReading, Table, check_type, raw_integer
+from gateway.wire.points import (
+    BYTE_ORDERS,
+    Codec,
+    Gives,
+    NoReading,
+    Table,
+    Unfit,
+    Value,
+    check_type,
+    raw_integer,
+)
 
 NUMBERS = {
     "int16": "h",
@@ -146,6 +156,142 @@ def test_whatever_registers_hold_is_a_finite_value_or_no_reading(
     except NoReading:
         return
     assert math.isfinite(value)
+
+
+# The way back: from values to registers
+
+
+@given(st.binary(min_size=8, max_size=8), st.sampled_from(sorted(NUMBERS)), st.sampled_from(BYTE_ORDERS))
+def test_a_number_goes_back_into_the_registers_that_it_came_from(
+    octets: bytes, name: str, order: str
+) -> None:
+    codec = Codec(type=name, byte_order=order)
+    held = registers(octets)[: codec.registers]
+    try:
+        value = codec.value(held)
+    except NoReading:
+        return
+    assert list(codec.encode(value)) == held
+
+
+@given(
+    st.data(),
+    st.sampled_from(["int16", "uint16", "int32", "uint32"]),
+    st.sampled_from([0.1, 0.001, 0.5, 1, 3, 10, -1, 0.3]),
+    st.sampled_from([0, -50, 0.5, 946_684_800]),
+    st.sampled_from(BYTE_ORDERS),
+)
+def test_a_scaled_number_goes_back_too(
+    data: st.DataObject, name: str, scale: float, offset: float, order: str
+) -> None:
+    codec = Codec(type=name, scale=scale, offset=offset, byte_order=order)
+    held = data.draw(st.lists(st.integers(0, 65535), min_size=codec.registers, max_size=codec.registers))
+    assert list(codec.encode(codec.value(held))) == held
+
+
+@given(st.text(st.characters(exclude_characters="\0 ", exclude_categories=["Cs"]), max_size=8))
+def test_a_text_goes_into_registers_and_comes_back(text: str) -> None:
+    size = max(1, len(text.encode()))
+    for order in BYTE_ORDERS:
+        codec = Codec(type=f"string({size})", byte_order=order)
+        held = codec.encode(text)
+        assert len(held) == codec.registers
+        assert codec.value(held) == text
+
+
+@pytest.mark.parametrize("order", ["ABCD", "CDAB"])
+@pytest.mark.parametrize(
+    ("name", "data_type", "value"),
+    [
+        ("int16", PYMODBUS.INT16, -2),
+        ("uint16", PYMODBUS.UINT16, 65534),
+        ("int32", PYMODBUS.INT32, -70_000),
+        ("uint32", PYMODBUS.UINT32, 4_000_000_000),
+        ("int64", PYMODBUS.INT64, -(2**60) - 1),
+        ("uint64", PYMODBUS.UINT64, 2**63 + 1),
+        ("float32", PYMODBUS.FLOAT32, 230.1),
+        ("float64", PYMODBUS.FLOAT64, 0.1),
+        ("string(8)", PYMODBUS.STRING, "SDM630-M"),
+    ],
+)
+def test_pymodbus_reads_what_was_written(
+    name: str, data_type: PYMODBUS, value: int | float | str, order: str
+) -> None:
+    word_order = "big" if order == "ABCD" else "little"
+    written = list(Codec(type=name, byte_order=order).encode(value))
+    read = ModbusClientMixin.convert_from_registers(written, data_type, word_order=word_order)
+
+    assert written == ModbusClientMixin.convert_to_registers(value, data_type, word_order=word_order)
+    assert read == (pytest.approx(value) if name == "float32" else value)
+
+
+@pytest.mark.parametrize(
+    ("codec", "value", "held"),
+    [
+        (Codec(scale=0.1), 230.1, (2301,)),
+        (Codec(scale=0.1), 230.14, (2301,)),
+        (Codec(scale=0.1), 230.16, (2302,)),
+        (Codec(), 229.6, (230,)),
+        (Codec(type="int16"), -0.4, (0,)),
+        (Codec(type="int16", scale=0.5, offset=-50), -51, (0xFFFE,)),
+        (Codec(), True, (1,)),
+        (Codec(type="float32"), False, (0, 0)),
+        (Codec(type="float32", scale=0.1), 23.01, (0x4366, 0x199A)),
+        (Codec(type="uint64", scale=0.001), 1_700_000_000.125, (0, 0x018B, 0xCFE5, 0x687D)),
+        (Codec(type="bool"), True, (1,)),
+        (Codec(type="bool"), False, (0,)),
+        (Codec(type="string(5)"), "AB", (0x4142, 0, 0)),
+        (Codec(type="string(4)", byte_order="BADC"), "ABCD", (0x4241, 0x4443)),
+        (Codec(type="string(4)"), "", (0, 0)),
+    ],
+)
+def test_registers_for_a_value_are(codec: Codec, value: Value, held: tuple[int, ...]) -> None:
+    assert codec.encode(value) == held
+
+
+@pytest.mark.parametrize(
+    ("codec", "value", "reason"),
+    [
+        (Codec(), 65536, "65536 does not fit uint16"),
+        (Codec(), -1, "-1 does not fit uint16"),
+        (Codec(), 65535.5, "65535.5 does not fit uint16"),
+        (Codec(scale=0.1), 6553.6, "6553.6 does not fit uint16"),
+        (Codec(type="int16"), 32768, "32768 does not fit int16"),
+        (Codec(type="uint64"), 2**64, f"{2**64} does not fit uint64"),
+        (Codec(type="float32"), 1e39, "1e+39 does not fit float32"),
+        (Codec(type="float64"), 10**400, "does not fit float64"),
+        (Codec(type="float64", scale=1e-10), 1e308, "1e+308 does not fit float64"),
+        (Codec(type="float32"), math.nan, "nan does not fit float32"),
+        (Codec(), math.nan, "nan does not fit uint16"),
+        (Codec(), math.inf, "inf does not fit uint16"),
+        (Codec(), "on", "'on' is no uint16"),
+        (Codec(type="bool"), 1, "1 is no bool"),
+        (Codec(type="string(4)"), "ABCDE", "'ABCDE' is longer than 4 bytes"),
+        (Codec(type="string(2)"), "\N{EURO SIGN}", "is longer than 2 bytes"),
+        (Codec(type="string(4)"), 7, "7 is no text"),
+    ],
+)
+def test_what_does_not_fit_is_never_cut_to_size(codec: Codec, value: Value, reason: str) -> None:
+    with pytest.raises(Unfit) as caught:
+        codec.encode(value)
+
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("codec", "gives"),
+    [
+        (Codec(), Gives.NUMBER),
+        (Codec(type="float32", scale=0.1), Gives.NUMBER),
+        (Codec(type="bool"), Gives.BOOL),
+        (Codec(bit=3), Gives.BOOL),
+        (Codec(map={0: "off"}), Gives.TEXT),
+        (Codec(bit=3, map={0: "off"}), Gives.TEXT),
+        (Codec(type="string(4)"), Gives.TEXT),
+    ],
+)
+def test_a_codec_knows_what_its_values_are(codec: Codec, gives: Gives) -> None:
+    assert codec.gives is gives
 
 
 @pytest.mark.parametrize(

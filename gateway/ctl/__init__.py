@@ -9,31 +9,31 @@ import argparse
 import io
 import json
 import os
-import socket
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
-from . import __version__
+from .. import __version__
+from .asking import (
+    BAD_NEWS,
+    GOOD,
+    Answer,
+    Failed,
+    Options,
+    answers,
+    ask,
+    good,
+    one,
+    print_json,
+)
+
+__all__ = ["Failed", "answers", "main"]
 
 CONFIG = "/etc/gateway/gateway.toml"
-ANSWER_WITHIN = 5.0  # seconds
 RELOAD_WITHIN = 60.0  # seconds; what changed says goodbye first, each part within its bound
 REFRESH = 1.0  # seconds
-GOOD, BAD_NEWS, USAGE, NO_DAEMON = range(4)
-
-Answer = dict[str, Any]
-Options = argparse.Namespace
-
-
-class Failed(Exception):
-    """Told in one sentence, with the lines that prove it; `code` is the exit code."""
-
-    def __init__(self, text: str, code: int, lines: Sequence[str] = ()) -> None:
-        super().__init__(text)
-        self.code, self.lines = code, lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,64 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def answers(options: Options, verb: str, within: float = ANSWER_WITHIN) -> Generator[Answer, None, None]:
-    """What the daemon says to `verb`: one line within so many seconds, or a stream of them."""
-    name = getattr(options, "name", None)
-    request = {"verb": verb, "name": name} if name else {"verb": verb}
-    try:
-        with socket.socket(socket.AF_UNIX) as line, line.makefile("rb") as lines:
-            line.settimeout(within)
-            line.connect(options.socket)
-            line.sendall(json.dumps(request).encode() + b"\n")
-            for text in lines:
-                yield dict(json.loads(text))
-                line.settimeout(None)
-        trouble = "it closed the connection"
-    except PermissionError:
-        raise Failed(_denied(options.socket), BAD_NEWS) from None
-    except (FileNotFoundError, ConnectionRefusedError):
-        trouble = "is it running? systemctl status gatewayd"
-    except TimeoutError:
-        trouble = f"silent for {within:.0f} s"
-    except (ValueError, TypeError):
-        trouble = "that is something else"
-    except OSError as error:
-        trouble = error.strerror or str(error)
-    raise Failed(f"no gatewayd answers on {options.socket}: {trouble}", NO_DAEMON)
-
-
-def _denied(path: str) -> str:
-    user = os.environ.get("USER", "USER")
-    return (
-        f'permission denied on {path}: it is for root and the group "gateway"; '
-        f"sudo usermod -aG gateway {user}, then log in again"
-    )
-
-
-def _ask(options: Options, verb: str, within: float = ANSWER_WITHIN) -> Answer:
-    """The one answer; with --json it is printed, too. Failed when the daemon refuses."""
-    with closing(answers(options, verb, within)) as stream:
-        answer = next(stream)
-    if options.json:
-        _print_json(answer)
-    return _good(answer)
-
-
-def _good(answer: Answer) -> Answer:
-    if not answer.get("ok"):
-        proof = [*answer.get("problems", ()), *answer.get("warnings", ())]
-        raise Failed(str(answer.get("error")), BAD_NEWS, proof)
-    return answer
-
-
-def _print_json(document: object) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
-
-
 def _status(options: Options) -> int:
     if options.watch:
         return _watch(options)
-    answer = _ask(options, "status")
+    answer = ask(options, "status")
     if not options.json:
         print("\n".join(_picture(options, answer)))
     return BAD_NEWS if options.strict and not _is_all_up(options, answer) else GOOD
@@ -119,7 +65,7 @@ def _status(options: Options) -> int:
 
 def _is_all_up(options: Options, answer: Answer) -> bool:
     """With a name only that port, link or device counts."""
-    from .show.picture import all_up
+    from ..show.picture import all_up
 
     gateway = answer.get("gateway", {})
     whole = gateway.get("state") == "ok" and not gateway.get("config_problems")
@@ -127,63 +73,50 @@ def _is_all_up(options: Options, answer: Answer) -> bool:
 
 
 def _picture(options: Options, answer: Answer) -> list[str]:
-    from .show.picture import Look, overview
+    from .terminal import look
 
-    look = Look(time.time())
-    if sys.stdout.isatty():
-        width = os.get_terminal_size(sys.stdout.fileno()).columns or 80  # a serial console says 0
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        look = Look(time.time(), width, colour=not plain)
     if not options.name:
-        return overview(answer, look)
-    from .show.closeup import closeup
+        from ..show.picture import overview
 
-    return closeup(answer, look)
+        return overview(answer, look())
+    from ..show.closeup import closeup
+
+    return closeup(answer, look())
 
 
 def _watch(options: Options) -> int:
+    from .terminal import draw
+
     try:
         while True:
             try:
-                answer = _ask(options, "status")
+                answer = ask(options, "status")
                 lines = [] if options.json else _picture(options, answer)
             except Failed as failed:  # the daemon may be on its way back
                 lines = [f"gatewayctl: {failed}"]
-            _draw(lines)
+            draw(lines)
             time.sleep(REFRESH)
     except KeyboardInterrupt:
         return GOOD
 
 
-def _draw(lines: list[str]) -> None:
-    """Over what was there before; one block after the other where that is no terminal."""
-    if not sys.stdout.isatty():
-        print("\n".join([*lines, ""]), flush=True)
-        return
-    most = (os.get_terminal_size(sys.stdout.fileno()).lines or 24) - 1
-    if len(lines) > most:
-        lines = [*lines[: most - 1], f"... {len(lines) - most + 1} more lines"]
-    # home, each line to its end, and below it nothing: clearing all first would flicker
-    print("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", end="", flush=True)
-
-
 def _check(options: Options) -> int:
     from pathlib import Path
 
-    from .config import load
+    from ..config import load
 
     loaded = load(Path(options.file), os.environ)
     if options.json:
         problems, warnings = list(map(str, loaded.problems)), list(map(str, loaded.warnings))
         volumes = {link: cost._asdict() for link, cost in loaded.volumes.items()}
-        _print_json({"ok": not problems, "problems": problems, "warnings": warnings, "at_rest": volumes})
+        print_json({"ok": not problems, "problems": problems, "warnings": warnings, "at_rest": volumes})
     else:
         print(loaded.report(Path(options.file)))
     return BAD_NEWS if loaded.problems else GOOD
 
 
 def _reload(options: Options) -> int:
-    answer = _ask(options, "reload", RELOAD_WITHIN)
+    answer = ask(options, "reload", RELOAD_WITHIN)
     if not options.json:
         for warning in answer.get("warnings", ()):
             print(warning)
@@ -192,32 +125,49 @@ def _reload(options: Options) -> int:
 
 
 def _trace(options: Options) -> int:
-    from .show.hexdump import hexdump
+    from ..show.hexdump import hexdump
 
     with suppress(KeyboardInterrupt), closing(answers(options, "trace")) as stream:
-        letters = not str(_good(next(stream)).get("mode")).startswith("modbus")
+        letters = not str(good(next(stream)).get("mode")).startswith("modbus")
         for seen in stream:
             lines = [json.dumps(seen)] if options.json else hexdump(seen, letters=letters)
             print("\n".join(lines), flush=True)
     return GOOD
 
 
-def _schema(options: Options) -> int:
-    from .config import schema
+def _buffer(options: Options) -> int:
+    from .buffer import show
 
-    _print_json(schema())
+    return show(options)
+
+
+def _export(options: Options) -> int:
+    from .buffer import export
+
+    return export(options)
+
+
+def _clear(options: Options) -> int:
+    from .buffer import clear
+
+    return clear(options)
+
+
+def _schema(options: Options) -> int:
+    from ..config import schema
+
+    print_json(schema())
     return GOOD
 
 
 def _version(options: Options) -> int:
-    with closing(answers(options, "version")) as stream:
-        try:
-            daemon = _good(next(stream)).get("version")
-            told = f"gatewayd {daemon}" + ("" if daemon == __version__ else ": another one, restart it")
-        except Failed as failed:
-            daemon, told = None, str(failed)
+    try:
+        daemon = good(one(options, "version")).get("version")
+        told = f"gatewayd {daemon}" + ("" if daemon == __version__ else ": another one, restart it")
+    except Failed as failed:
+        daemon, told = None, str(failed)
     if options.json:
-        _print_json({"gatewayctl": __version__, "gatewayd": daemon})
+        print_json({"gatewayctl": __version__, "gatewayd": daemon})
     else:
         print(f"gatewayctl {__version__}\n{told}")
     return GOOD
@@ -237,6 +187,7 @@ class Verb(NamedTuple):
 
 _FLAG = {"action": "store_true"}
 _NAME = {"metavar": "NAME", "help": "of a port, link or device"}
+_LINK = {"metavar": "LINK", "help": "as `gatewayctl buffer` calls it"}
 VERBS = {
     "status": Verb(
         _status,
@@ -254,13 +205,33 @@ VERBS = {
     ),
     "reload": Verb(_reload, "the daemon reads its file again; a bad file changes nothing", looks=False),
     "trace": Verb(_trace, "what goes over a port or link, live, until Ctrl-C", {"name": _NAME}),
+    "buffer": Verb(
+        _buffer,
+        "what the links keep because it has not arrived yet",
+        {"name": {**_LINK, "nargs": "?", "help": "one of them, in full"}},
+    ),
+    "buffer export": Verb(
+        _export,
+        "a copy of it, as lines of JSON, oldest first",
+        {
+            "name": _LINK,
+            "file": {"metavar": "FILE", "help": "a new one; - is the standard output"},
+            "--force": {**_FLAG, "help": "replaces FILE, if it is there"},
+        },
+    ),
+    "buffer clear": Verb(
+        _clear,
+        "throws it away; asks first",
+        {"name": _LINK, "--yes": {**_FLAG, "help": "does not ask"}},
+        looks=False,
+    ),
     "schema": Verb(_schema, "JSON Schema of the config file, for editors"),
     "version": Verb(_version, "of this program and of the daemon"),
 }
 
 
 def _options(argv: Sequence[str]) -> Options:
-    verbs = "\n".join(f"  {name:10}{verb.does}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:15}{verb.does}" for name, verb in VERBS.items())
     parser = argparse.ArgumentParser(
         prog="gatewayctl",
         usage="gatewayctl [--socket PATH] [--json] VERB ...",
@@ -273,10 +244,24 @@ def _options(argv: Sequence[str]) -> Options:
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     typed = options.verb
-    found = [typed] if typed in VERBS else [name for name in VERBS if typed and name.startswith(typed)]
-    if len(found) != 1 or not (found == [typed] or VERBS[found[0]].looks):
+    found = [typed] if typed in VERBS else [name for name in _FIRST if typed and name.startswith(typed)]
+    if len(found) == 1:
+        found = [_whole(found[0], options.rest)]
+    if len(found) != 1 or not (typed in VERBS or VERBS[found[0]].looks):
         parser.error(_unclear(typed, found))
     return _verb_options(found[0], options)
+
+
+_FIRST = [name for name in VERBS if " " not in name]
+
+
+def _whole(verb: str, rest: list[str]) -> str:
+    """With its second word, if it has one; that is taken out of `rest`."""
+    second = next((word for word in rest if not word.startswith("-")), "")
+    if f"{verb} {second}" not in VERBS:
+        return verb
+    rest.remove(second)
+    return f"{verb} {second}"
 
 
 def _verb_options(name: str, options: Options) -> Options:
@@ -303,7 +288,3 @@ def _unclear(typed: str, found: Sequence[str]) -> str:
             return f'"{typed}" may be {name}, which changes something: write it in full'
         case _:
             return f'"{typed}" may be {" or ".join(found)}'
-
-
-if __name__ == "__main__":
-    sys.exit(main())

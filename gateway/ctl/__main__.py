@@ -1,0 +1,7 @@
+"""python -m gateway.ctl"""
+
+import sys
+
+from . import main
+
+sys.exit(main())
