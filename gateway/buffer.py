@@ -138,6 +138,10 @@ class Buffer:
         self._taps = [fan.tap(offer=partial(self.append, stream)) for stream, fan in fans.items()]
         self._hold(self._blocking)
 
+    @property
+    def is_fed(self) -> bool:
+        return bool(self._taps)
+
     def append(self, stream: str, item: Frame | bytes) -> bool:
         """Bytes are taken as of now. Always True: usable as a tap's `offer`."""
         frame = item if isinstance(item, Frame) else Frame(time(), item)

@@ -80,14 +80,14 @@ class Site:
             rebuilt |= set(self._of("links"))  # their topics and texts hold the name
         self.identity = identity
         await self._end(changed | rebuilt)
-        for key in rebuilt:
+        await self._buffers.prepare(_kept(tree.links), tree.gateway.buffer_total)
+        for key in rebuilt:  # from here to the next births nothing waits, so that no record is missed
             self._parts.pop(key, None)
             if isinstance(old := self._configs[key], LinkConfig) and old.keeps is not None:
                 self._buffers.of(Name(key.name, old.kind)).fill_from({})
             if key not in wanted:
                 del self._lives[key]
         self._configs = wanted
-        await self._buffers.prepare(_kept(tree.links), tree.gateway.buffer_total)
         for group in _GROUPS:
             for key in wanted:
                 if key.group == group:

@@ -1,6 +1,6 @@
 """Buffers that are kept in memory alone, for whoever needs one and does not test it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from gateway.buffer import Buffer, Durability, Record, Rules, Start
@@ -63,10 +63,12 @@ class Store:
 
     def __init__(self) -> None:
         self.wanted: dict[Name, Rules] = {}
+        self.meanwhile: Callable[[], object] = lambda: None  # what happens while it prepares
         self._buffers: dict[Name, Buffer] = {}
 
     async def prepare(self, wanted: Mapping[Name, Rules], total: int) -> None:
         self.wanted = dict(wanted)
+        self.meanwhile()
 
     def of(self, name: Name) -> Buffer:
         return self._buffers.setdefault(name, in_memory(str(name)))

@@ -177,11 +177,11 @@ def device(port: str, unit: int = 1) -> DeviceConfig:
 
 
 @asynccontextmanager
-async def a_site() -> AsyncIterator[Site]:
+async def a_site(store: Store | None = None) -> AsyncIterator[Site]:
     for memory in (DIARY, BUILT, BUFFERS):
         memory.clear()
     async with Scope() as scope:
-        site = Site(scope, Random(1), Store())
+        site = Site(scope, Random(1), store or Store())
         yield site
         await site.stop()
 
@@ -296,6 +296,26 @@ async def test_a_link_keeps_its_records_over_a_reload_and_misses_none() -> None:
         assert "links.cloud" in await site.apply(more, ME)
         scale.frames.push(Frame(0.0, b"two"))
         assert [record.payload for record in await BUFFERS["cloud"].read(0, 10)] == [b"one", b"two"]
+
+
+@in_virtual_time
+async def test_what_is_said_while_buffers_are_made_ready_is_kept_and_the_status_is_whole() -> None:
+    store = Store()
+    async with a_site(store) as site:
+        await site.apply(tree(scale=RawPort(), cloud=KeepingLink(ports=("scale",))), ME)
+        (scale,) = BUILT["cloud"][1]
+        assert isinstance(scale, Line)
+        seen: list[object] = []
+
+        def meanwhile() -> None:
+            scale.frames.push(Frame(0.0, b"meanwhile"))
+            seen.append(sorted(site.status()["links"]))
+
+        store.meanwhile = meanwhile
+        more = tree(scale=RawPort(), cloud=KeepingLink(ports=("scale",)), other=KeepingLink(ports=("scale",)))
+        await site.apply(more, ME._replace(name="renamed"))
+        assert [record.payload for record in await BUFFERS["cloud"].read(0, 10)] == [b"meanwhile"]
+        assert seen == [["cloud"]]
 
 
 @in_virtual_time

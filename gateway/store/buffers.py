@@ -166,9 +166,10 @@ class Buffers:
             await max(keepers, key=lambda keeper: keeper.buffer.size).make_room(size)
 
     async def _forget(self) -> None:
-        """Those that nobody wants and that hold nothing."""
+        """Those that nobody wants, nobody fills any more and that hold nothing."""
         for name in [name for name in self._keepers if name not in self._wanted]:
-            if not self._keepers[name].buffer.records:
+            buffer = self._keepers[name].buffer
+            if not buffer.records and not buffer.is_fed:
                 await self._keepers.pop(name).close()
 
     # Sequence numbers

@@ -81,7 +81,7 @@ class Keeper:
             records=[record for record in left.records if record.number > max(confirmed, seen.last)],
         )
         self.buffer = Buffer(self._name, self.rules, self, start, self._clock.is_set)
-        self._trail.follow(self.buffer)
+        self._trail.follow(self.buffer, self._journal_size)
         self._measure()
         if self.buffer.records:
             log.info("%s: kept from before: %d records", self._name, self.buffer.records)

@@ -38,10 +38,12 @@ class Trail:
             self._troubled("journal", StoreError(f"{self._path.parent}: {error.strerror or error}"))
         return self._journal.recovered if self._journal is not None else _NOTHING
 
-    def follow(self, buffer: Buffer) -> None:
+    def follow(self, buffer: Buffer, size: int) -> None:
         """From now on this is whose records it keeps; it held those that are in memory."""
         self._buffer = buffer
         self.last = buffer.next_number - 1
+        if not size:
+            self.renew(0)
         self._tell()
         self._mark()
 

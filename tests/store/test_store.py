@@ -153,6 +153,34 @@ async def test_memory_leaves_nothing_behind(machine: Machine) -> None:
     assert await machine.reads() == []
 
 
+async def test_memory_takes_up_what_another_durability_has_left_and_keeps_none_of_it(
+    machine: Machine,
+) -> None:
+    machine.say(b"on disk")
+    await machine.waits(6)
+    machine.say(b"in the journal")
+    machine.wanted = {CLOUD: rules(LARGE, durability=Durability.MEMORY)}
+    await machine.crashes()
+    assert payloads(await machine.reads()) == [b"on disk", b"in the journal"]
+    assert not list(machine.run.iterdir())
+    machine.cloud.confirm((await machine.reads())[-1].number)
+    await machine.waits(6)
+
+    assert [path.name for path in machine.state.iterdir()] == ["numbers"]
+
+
+@pytest.mark.parametrize("durability", [Durability.CRASH, Durability.POWER])
+async def test_another_durability_counts_at_once(machine: Machine, durability: Durability) -> None:
+    await with_durability(machine, Durability.MEMORY)
+    machine.say(b"one")
+    await with_durability(machine, durability)
+    machine.say(b"two")
+    await machine.crashes()
+    await machine.waits(1)
+
+    assert payloads(await machine.reads()) == [b"one", b"two"]
+
+
 async def test_a_small_buffer_goes_to_disk_only_at_a_stop(machine: Machine) -> None:
     await with_durability(machine, Durability.CRASH, size=64 * 1024)
     for payload in NUMBERED:
