@@ -111,10 +111,10 @@ class ModbusLoad:
             client.ask()
 
     def run(self, seconds: float, most: int | None = None) -> Answers:
-        """Answers of the next `seconds`, or the next `most` ones."""
+        """Answers of the next `seconds`, or the next `most` ones and those that came with them."""
         answers = Answers()
         deadline = time.monotonic() + seconds
-        while (now := time.monotonic()) < deadline and len(answers.times) != most:
+        while (now := time.monotonic()) < deadline and (most is None or len(answers.times) < most):
             for key, _ in self._selector.select(deadline - now):
                 if key.data.hear(answers):
                     key.data.ask()
