@@ -35,7 +35,7 @@ from .scope import Scope
 from .site import Site, at_work
 from .status import Record, timestamp
 from .store.buffers import Buffers, Name
-from .store.keeper import Clock
+from .store.clock import Clock
 
 CONFIG = Path("/etc/gateway/gateway.toml")
 _STOP_WITHIN = 5.0  # seconds

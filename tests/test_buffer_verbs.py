@@ -23,7 +23,7 @@ from gateway.contracts import Frame
 from gateway.control import Kept, Limits
 from gateway.site import at_work
 from gateway.store.buffers import Buffers, Name
-from gateway.store.keeper import Clock
+from gateway.store.clock import Clock
 
 NOON = 1772460902.5  # 2026-03-02T14:15:02.500Z
 STREAM = "port/scale"

@@ -19,8 +19,9 @@ from ..buffer import Buffer, Durability, Record, Rules
 from ..errors import StoreError
 from ..flow import WhenFull
 from . import numbers
+from .clock import Clock
 from .disk import Disk, File
-from .keeper import Clock, Keeper
+from .keeper import Keeper
 from .worker import Worker
 
 IN_MEMORY = 32 * 1024 * 1024  # bytes of all buffers

@@ -6,6 +6,7 @@ nothing is there. After a StoreError that is not `full` it is closed, and `open`
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -23,7 +24,7 @@ BATCH = 256 * 1024  # bytes of records that one `put` should have at most
 # delete more than 64 MB at once takes more: 1/160 of that.
 OVERHEAD = 576 * 1024
 _LEFT_FREE = 0.1  # of the disk
-_READ_AHEAD = 64 * 1024  # bytes of payload
+_READ_AHEAD = 1000, 64 * 1024  # records, and bytes of their payload
 
 
 class File(Protocol):
@@ -67,6 +68,8 @@ class Disk:
         self.oldest: float | None = None  # wall time of the first record; None: nothing stands here
         self._opener, self._worker = opener, worker
         self._file: File | None = None
+        self._ahead: deque[Record] = deque()  # fetched and not asked for yet,
+        self._ahead_of = 0  # behind this number
         self._written: int | None = 0
         self._day = _today()
 
@@ -87,6 +90,7 @@ class Disk:
 
     async def open(self) -> None:
         """Creates the file, or takes up what stands in it."""
+        self._ahead.clear()
         await self._worker.do(self._open)
         await self.look()
 
@@ -95,17 +99,24 @@ class Disk:
         await self._do(lambda file: file.put([(one.number, pack(one)) for one in records], confirmed))
 
     async def take(self, after: int, most: int) -> Sequence[Record]:
-        return await self._do(lambda file: file.take(after, most, _READ_AHEAD))
+        """Much more is fetched than is asked for, for the next time: each hop over the thread costs."""
+        if not self._ahead or after != self._ahead_of:
+            self._ahead = deque(await self._do(lambda file: file.take(after, *_READ_AHEAD)))
+        taken = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
+        self._ahead_of = taken[-1].number if taken else after
+        return taken
 
     async def confirm(self, up_to: int) -> None:
         await self._do(lambda file: file.confirm(up_to))
 
     async def drop_oldest(self, size: int) -> int:
         """Makes room for so many bytes. Returns how many records went."""
+        self._ahead.clear()
         return await self._do(lambda file: file.drop_oldest(size))
 
     async def older_than(self, at: float) -> int:
         """Drops records of before that wall time. Returns how many went; ask until there are none."""
+        self._ahead.clear()
         return await self._do(lambda file: file.older_than(at))
 
     async def look(self) -> None:

@@ -11,15 +11,15 @@ in memory within their bounds, `trouble` says why, and every two seconds it is t
 """
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from ..buffer import IN_MEMORY, SMALL, Buffer, Durability, Record, Rules, Start
 from ..errors import StoreError
 from ..flow import WhenFull
+from .clock import Clock
 from .disk import BATCH, OVERHEAD, Disk
 from .trail import Trail
 
@@ -28,20 +28,10 @@ _JOURNAL = 256 * 1024  # bytes, twice
 _SPILL = 96 * 1024  # bytes in memory: less than the journal takes
 _GROUP = 100  # records of one commit where nothing may be lost, or what came in so many
 _COMMIT_AFTER = 0.5  # seconds
-_READ_AHEAD = 1000  # records
 _RETRY = 2.0  # seconds
 _SURVEY = 10.0  # seconds between two looks at a disk on which nothing stands
 _WORTH_REMOVING = 4 * 1024 * 1024  # bytes of an empty file that will be needed again soon
 log = logging.getLogger(__name__)
-
-
-class Clock(NamedTuple):
-    """`now` never jumps, `wall` may; `first_seq` is where the numbers of an unknown stream begin."""
-
-    now: Callable[[], float]
-    wall: Callable[[], float]
-    is_set: Callable[[], bool]
-    first_seq: int
 
 
 class Keeper:
@@ -56,14 +46,11 @@ class Keeper:
         self._trail = Trail(journal, self._troubled)
         self.moving = 0
         self.capacity, self.overhead = IN_MEMORY, 0
-        self._offset = clock.wall() - clock.now()
         self._troubles: dict[str, str] = {}  # of "journal", "disk" and the "place" where it would be
         self._retry_at = self._survey_at = 0.0
         self._filling_since = self._progress = self._used = clock.now()
         self._known = 0  # records on a disk that is away
         self._gone = 0  # records of the file that is open that were found damaged, and counted
-        self._ahead: deque[Record] = deque()  # read from the disk and not asked for yet,
-        self._ahead_of = 0  # behind this number
 
     async def begin(self, seqs: Mapping[str, int]) -> Buffer:
         """The buffer, with what an earlier process left. `seqs`: the last ones that it may have given."""
@@ -142,12 +129,7 @@ class Keeper:
         self._trail.released()
 
     async def take(self, after: int, most: int) -> Sequence[Record]:
-        """Much more is fetched than is asked for: each hop over the thread costs."""
-        if not self._ahead or after != self._ahead_of:
-            self._ahead = deque(await self._trying(self.disk.take(after, _READ_AHEAD)) or ())
-        taken = [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
-        self._ahead_of = taken[-1].number if taken else after
-        return taken
+        return await self._trying(self.disk.take(after, most)) or ()
 
     # What is due
 
@@ -245,7 +227,6 @@ class Keeper:
 
     def _found(self) -> None:
         """The disk is back, or there for the first time: what was read meanwhile came from memory."""
-        self._ahead.clear()
         self.buffer.dropped_elsewhere(max(0, self._known - self.disk_records), "has gone from the disk")
         self._known = self._gone = 0
         if self.disk_records:
@@ -298,7 +279,7 @@ class Keeper:
         return batch
 
     async def _expire(self) -> None:
-        before = self._today() - self.rules.age
+        before = self._clock.today() - self.rules.age
         if self.disk_records:
             while self.disk.oldest is not None and self.disk.oldest < before:
                 gone = await self.disk.older_than(before)
@@ -308,10 +289,6 @@ class Keeper:
                     break
         else:
             self.buffer.expire(before)
-
-    def _today(self) -> float:
-        """Wall time; after a jump the earlier one of the old time and the new, so that nothing ages by it."""
-        return min(self._clock.wall(), self._clock.now() + self._offset)
 
     async def _tidy(self) -> None:
         """What was confirmed leaves the disk; a file in which nothing lives goes."""
@@ -332,7 +309,6 @@ class Keeper:
 
     async def _drop(self, size: int) -> None:
         dropped = await self.disk.drop_oldest(size)
-        self._ahead.clear()
         self.buffer.dropped_elsewhere(dropped)
 
     # Bounds and trouble

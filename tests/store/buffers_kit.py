@@ -14,8 +14,8 @@ from buffer_kit import rules
 from gateway.buffer import Buffer, Durability, Record, Rules
 from gateway.contracts import Frame
 from gateway.store.buffers import Buffers, Name, open_file
+from gateway.store.clock import Clock
 from gateway.store.disk import File
-from gateway.store.keeper import Clock
 
 CLOUD = Name("cloud", "mqtt")
 MEGABYTE = 1024 * 1024

@@ -1,5 +1,6 @@
 """All buffers on real files: what each durability survives, its bounds, and what becomes of the rest."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 
@@ -206,6 +207,15 @@ async def test_new_records_wait_behind_those_on_disk(machine: Machine) -> None:
         await machine.waits(3)
 
     assert payloads(await machine.reads()) == NUMBERED
+
+
+async def test_two_may_read_at_once_what_is_on_disk(machine: Machine) -> None:
+    for payload in NUMBERED:
+        machine.say(payload)
+    await machine.waits(6)
+    both = await asyncio.gather(machine.reads(), machine.reads(after=7), machine.reads())
+
+    assert [payloads(records) for records in both] == [NUMBERED, NUMBERED[7:], NUMBERED]
 
 
 async def test_the_file_goes_when_everything_in_it_has_arrived(machine: Machine) -> None:
