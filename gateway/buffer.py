@@ -30,6 +30,7 @@ SMALL = 1024 * 1024  # bytes: a smaller buffer stays in its journal, and goes to
 _OVERHEAD = 41  # bytes that a record costs beside its stream and payload, wherever it stands
 _SLACK = 256 * 1024  # bytes beyond the bound, until a line that is to wait has really stopped
 _ROOM = 0.9  # of the bound: a buffer with less in it is not full any more
+_FULL = "there is no room for"
 log = logging.getLogger(__name__)
 
 
@@ -123,7 +124,8 @@ class Buffer:
         self._taps: list[Tap[Frame] | Tap[bytes]] = []
         self._arrivals = Arrivals()
         self._more = Event()
-        self._full = self._blocking = self._rewound = False
+        self._blocking = self._rewound = False
+        self._dropping: set[str] = set()  # why: each is said once, until it is over
         self._bytes = Rate()  # appended
         self._records, self._confirmed = Rate(over=10.0), Rate(over=10.0)  # appended and confirmed
         self.aside: Callable[[Record], None] | None = None  # where records go that nobody takes
@@ -223,6 +225,7 @@ class Buffer:
             gone = self.confirmed if self._backing.disk_records else self.first_held - 1
             self._confirmed.add(max(0, up_to - max(gone, self.confirmed)))
             self.confirmed = reached
+            self._dropping &= {_FULL}
             self.release(reached)
             self._backing.confirmed()
 
@@ -257,8 +260,8 @@ class Buffer:
     def look(self) -> None:
         """What stands elsewhere, or how much may, has changed."""
         size, room = self.size, self._room
-        if self._full and size < room * _ROOM:
-            self._full = False
+        if _FULL in self._dropping and size < room * _ROOM:
+            self._dropping.discard(_FULL)
             log.info("%s: its buffer has room again; dropped until now: %d", self.name, self.dropped)
         part = _ROOM if self._blocking else 1.0
         full = size >= room * part or self.held_size >= (IN_MEMORY - _SLACK) * part
@@ -292,9 +295,10 @@ class Buffer:
             if record.clock_set:
                 up_to = record.number
         if up_to > self._backing.moving:
-            self._drop_up_to(up_to, "is too old")
+            self._drop_up_to(up_to, f"is older than {self.rules.age:g} s")
 
-    def dropped_elsewhere(self, records: int, why: str = "") -> None:
+    def dropped_elsewhere(self, records: int, why: str = _FULL) -> None:
+        """`why` as in "drops what is too old"."""
         if records:
             self._drop(records, why)
 
@@ -347,19 +351,19 @@ class Buffer:
             case WhenFull.BLOCK:
                 return room < -_SLACK
 
-    def _drop_up_to(self, number: int, why: str = "") -> None:
+    def _drop_up_to(self, number: int, why: str = _FULL) -> None:
         before = len(self._held)
         while self._held and self._held[0].number <= number:
             self.held_size -= self._held.popleft().size
         self._drop(before - len(self._held), why)
         self._backing.confirmed()
 
-    def _drop(self, records: int, why: str = "") -> None:
+    def _drop(self, records: int, why: str = _FULL) -> None:
         self.dropped += records
-        if not self._full:
-            self._full = True
-            which = "newest" if self.rules.when_full is not WhenFull.DROP_OLDEST else "oldest"
-            log.warning("%s: its buffer drops what %s", self.name, why or f"is {which}: it is full")
+        if why not in self._dropping:
+            self._dropping.add(why)
+            rule = f" ({self.rules.when_full})" if why == _FULL else ""
+            log.warning("%s: its buffer drops what %s%s", self.name, why, rule)
 
     def _hold(self, blocking: bool) -> None:
         if blocking and not self._blocking:

@@ -238,7 +238,23 @@ async def test_an_episode_of_dropping_is_said_once(caplog: pytest.LogCaptureFixt
         kept.append("port/scale", b"")
 
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert said == ["cloud: its buffer drops what is oldest: it is full"] * 2
+    assert said == ["cloud: its buffer drops what there is no room for (drop-oldest)"] * 2
+
+
+async def test_that_it_drops_what_is_too_old_is_said_once_until_something_arrives(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kept = in_memory()
+    for second in range(100):
+        kept.append("port/scale", Frame(float(second), b""))
+        kept.expire(second - 10.0)
+    assert len(caplog.records) == 1
+    kept.confirm(95)
+    kept.expire(98.0)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["cloud: its buffer drops what is older than 1e+09 s"] * 2
+    assert kept.dropped == 92
 
 
 # What is too old

@@ -283,7 +283,7 @@ class Keeper:
         if self.disk_records:
             while self.disk.oldest is not None and self.disk.oldest < before:
                 gone = await self.disk.older_than(before)
-                self.buffer.dropped_elsewhere(gone, "is too old")
+                self.buffer.dropped_elsewhere(gone, f"is older than {self.rules.age:g} s")
                 await self.disk.look()
                 if not gone:
                     break
