@@ -199,6 +199,16 @@ def test_a_line_that_is_polled_too_much_is_warned_of(every: str, told: list[str]
     assert said(read(tmp_path, METERS + device)) == told
 
 
+def test_an_ascii_line_is_full_of_half_the_polls(tmp_path: Path) -> None:
+    # 32 characters of request and answer, 10 bits each: 33.3 ms at 9600
+    line = METERS.replace("modbus-rtu", "modbus-ascii")
+    polled = [DEVICE.format(name="a", port="meters") + f'poll_interval = "{ms}ms"\n' for ms in (60, 50)]
+    assert [said(read(tmp_path, line + device)) for device in polled] == [
+        [],
+        ["warning: ports.meters: polls need 0.033 s of every 0.05 s: raise poll_interval or baudrate"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("point", "meant"),
     [

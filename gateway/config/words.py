@@ -138,6 +138,8 @@ def _words(ones: list[ErrorDetails], path: Keys, model: type[Model], value: Any)
             return _range(field, one["ctx"], value)
         case "finite_number":
             return "expected a number that is finite"
+        case "fault":
+            return "; ".join(one["msg"] for one in ones)
     return one["msg"].removeprefix("Value error, ")
 
 

@@ -128,7 +128,8 @@ def _trace(options: Options) -> int:
     from ..show.hexdump import hexdump
 
     with suppress(KeyboardInterrupt), closing(answers(options, "trace")) as stream:
-        letters = not str(good(next(stream)).get("mode")).startswith("modbus")
+        mode = str(good(next(stream)).get("mode"))
+        letters = mode == "modbus-ascii" or not mode.startswith("modbus")
         for seen in stream:
             lines = [json.dumps(seen)] if options.json else hexdump(seen, letters=letters)
             print("\n".join(lines), flush=True)

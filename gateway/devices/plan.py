@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..wire.ascii import CHARACTER_BITS as ASCII_CHARACTER_BITS
 from ..wire.points import Codec, Table
 from ..wire.rtu import CHARACTER_BITS
 from ..wire.rtu import gap as silence
 from .model import DeviceConfig
 
 _REQUEST, _ANSWER = 8, 5  # characters, unit id and CRC included; the answer's registers come on top
+_ASCII_MORE = 2  # characters of request and answer together, beyond twice those of RTU
 _BITS = 16
 
 
@@ -79,12 +81,18 @@ def split(read: Read) -> tuple[Read, ...]:
 
 
 def wire_time(config: DeviceConfig, baudrate: int, gap: float | None) -> float:
-    """Seconds for which one round keeps the line busy, if the device answers at once.
+    """Seconds for which one round keeps an RTU line busy, if the device answers at once.
 
     `gap` is the silence between frames in seconds; None: 3.5 characters.
     """
     quiet = 2 * (silence(baudrate) if gap is None else gap)
     return sum(read.characters * CHARACTER_BITS / baudrate + quiet for read in plan(config))
+
+
+def ascii_wire_time(config: DeviceConfig, baudrate: int) -> float:
+    """The same for an ASCII line: two digits for each octet; ":", CR and LF, but LRC is shorter than CRC."""
+    characters = sum(2 * read.characters + _ASCII_MORE for read in plan(config))
+    return characters * ASCII_CHARACTER_BITS / baudrate
 
 
 Run = tuple[Slot, ...]

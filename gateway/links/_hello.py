@@ -11,8 +11,10 @@ from typing import Annotated
 from pydantic import Field
 
 from ..contracts import Frame, Stream
+from ..policy import traffic
 from ..policy.heartbeat import Schedule
-from ..settings import Identity
+from ..policy.liveness import profile
+from ..settings import Identity, Liveness
 from ..values import Duration, Octets
 from ._delivery import Delivery
 
@@ -22,6 +24,14 @@ class Heartbeat(Octets):
 
     every: Annotated[Duration, Field(ge=0.5)] = 30.0
     strict: bool = False
+
+    def tells_in_time(self, liveness: Liveness) -> bool:
+        """It comes often enough to find a dead far end within what `liveness` says."""
+        return self.every <= profile(liveness.bounds()).heartbeat
+
+    def traffic(self, *, tls: bool, prefix: int = 0) -> traffic.Heartbeat:
+        """What it costs; `prefix` bytes stand in front of each."""
+        return traffic.packet(prefix + len(self.octets), self.every, tls=tls)
 
 
 def filled(octets: Octets, identity: Identity) -> bytes:

@@ -1,25 +1,34 @@
-"""kind = "modbus-server": they ask, we answer from one or several lines."""
+"""kind = "modbus-server": they ask, we answer from one or several lines, whoever dials."""
 
-from asyncio import Future, sleep
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, ClassVar, Literal, Never
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from ..contracts import Asker, Part, Rank, Request, Traced, Transactor
-from ..errors import GatewayError
+from ..contracts import Part, Traced, Transactor
 from ..flow import Fan
 from ..host.connection import Connection
+from ..host.net import connect
+from ..host.threads import in_thread
+from ..policy import traffic
 from ..ports._route import Route, Way
-from ..settings import LinkConfig, Listening, Need, Wiring
+from ..scope import Scope
+from ..settings import Identity, LinkConfig, Listening, Need, Wiring
 from ..status import Life, PartStatus
-from ..values import Endpoint, Fault, Listen, Model, PortName, unit_range
-from ..wire import mbap
-from ..wire.modbus import WRITES, exception
+from ..values import Connect, Endpoint, Fault, Listen, Model, Octets, PortName, unit_range
+from ._answering import Client
+from ._failover import Failover
+from ._hello import Heartbeat
 from ._listening import Clients
+from ._modbus_framings import FRAMINGS, Framing
+from ._tls import Tls
+from ._voice import Registration, Voice
+from ._who_dials import who_dials
 
-_AT_ONCE = 512  # bytes: some forty requests, less than a millisecond of work
+_DIALLING = ("registration", "heartbeat", "ignore")  # keys of links that connect
+_Words = Annotated[
+    tuple[Octets, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
 
 
 class Target(Model):
@@ -34,12 +43,19 @@ class Config(LinkConfig, Listening):
 
     wants: ClassVar[type] = Transactor
     kind: Literal["modbus-server"]
-    listen: Annotated[Listen, Field(description='address and TCP port, such as "0.0.0.0:502"')]
+    listen: Annotated[Listen | None, Field(description='address and TCP port, such as "0.0.0.0:502"')] = None
+    connect: Connect | None = None
+    framing: Literal["mbap", "rtu"] = "mbap"
     port: PortName | None = None
     units: dict[str, str | Target] | None = None
     default_unit_id: Annotated[int, Field(ge=1, le=247)] | None = None
+    registration: Annotated[Registration | None, Field(description='{ text = "SN-0042" }')] = None
+    heartbeat: Annotated[Heartbeat | None, Field(description='{ text = "PING", every = "30s" }')] = None
+    ignore: Annotated[_Words, Field(description='[{ text = "PONG" }]')] = ()
+    tls: Annotated[Tls | None, Field(description='{ ca = "ca.pem" }, or {} to trust the system\'s')] = None
 
     def faults(self) -> Iterator[Fault]:
+        yield from who_dials(self, _DIALLING)
         if self.port is not None and self.units is not None:
             yield Fault(("port",), "a link has port or units, not both")
         elif self.port is None and not self.units:
@@ -63,12 +79,24 @@ class Config(LinkConfig, Listening):
             yield Fault(("default_unit_id",), f"units has no line for {self.default_unit_id}")
 
     @property
-    def listens(self) -> Endpoint:
+    def listens(self) -> Endpoint | None:
         return self.listen
 
     @property
+    def heartbeats(self) -> bool:
+        """Its heartbeat comes often enough to tell in time that the far end is dead."""
+        return self.heartbeat is not None and self.heartbeat.tells_in_time(self.liveness)
+
+    @property
+    def idle_traffic(self) -> traffic.Heartbeat | None:
+        if self.heartbeat is None:
+            return None
+        prefix = self.registration.octets if self.registration and self.registration.each else b""
+        return self.heartbeat.traffic(tls=self.tls is not None, prefix=len(prefix))
+
+    @property
     def shape(self) -> object:
-        return super().shape, self.units, self.default_unit_id
+        return super().shape, self.units, self.default_unit_id, self.listen is None
 
     def needs(self) -> Iterator[Need]:
         if self.port is not None:
@@ -89,11 +117,16 @@ class Config(LinkConfig, Listening):
             port, first = (target.port, target.first) if isinstance(target, Target) else (target, units.start)
             line = wiring.transactor(port)
             ways |= {unit: Way(line, first + place) for place, unit in enumerate(units)}
-        return Link(self, Route(ways, self.default_unit_id))
+        route = Route(ways, self.default_unit_id)
+        return Server(self, route) if self.listen is not None else Dialler(self, route, wiring.identity)
+
+    def framed(self) -> Framing:
+        """For one connection."""
+        return FRAMINGS[self.framing]([word.octets for word in self.ignore])
 
 
-class Link:
-    """Many clients; what each asks goes to the line by unit id and comes back with its own transaction id."""
+class Server:
+    """Many clients; what each asks goes to the line by unit id and comes back to it alone."""
 
     def __init__(self, config: Config, route: Transactor) -> None:
         self.config, self._route = config, route
@@ -102,95 +135,63 @@ class Link:
 
     async def session(self, life: Life, /) -> Never:
         config = self.config
+        assert config.listen is not None
         async with self._clients.listening(
-            config.liveness, config.listen, config, life, self.trace
+            config.liveness, config.listen, config, life, self.trace, config.tls
         ) as listener:
             await listener.serve(self._serve)
 
     async def _serve(self, connection: Connection) -> Never:
-        client = Client(connection, self._route)
-        connection.sink = client.received
-        try:
-            await client.serve()
-        finally:
-            client.leave()
+        await Client(connection, self._route, self.config.framed(), connection.write).serve()
 
     def status(self) -> PartStatus:
-        ports = dict.fromkeys(need.port for need in self.config.needs())
-        return {
-            "kind": self.config.kind,
-            "endpoint": str(self.config.listen),
-            "ports": list(ports),
-            "detect_within_s": self.config.liveness.detect_within,
-            **self._clients.status(),
-        }
+        return {**_common(self.config, str(self.config.listen)), **self._clients.status()}
 
 
-class Client:
-    """One connection that asks.
+class Dialler:
+    """One connection out, through which the far end asks as if it had dialled itself."""
 
-    Requests are passed on as they come; answers go back as they come, in any order.
-    """
+    def __init__(self, config: Config, route: Transactor, identity: Identity) -> None:
+        self.config, self._route, self._identity = config, route, identity
+        self.trace: Fan[Traced] = Fan()
+        self._failover = Failover()
+        self._connection: Connection | None = None
 
-    def __init__(self, connection: Connection, route: Transactor) -> None:
-        self._connection, self._route = connection, route
-        self._asker = Asker(connection.host, connection.number)
-        self._decoder = mbap.Decoder()
-        self._owed: set[Future[bytes]] = set()
-        self._in_hand = False  # `serve` has bytes that come before whatever is received now
+    async def session(self, life: Life, /) -> Never:
+        config = self.config
+        assert config.connect is not None
+        bounds = config.liveness.bounds(speaks=config.heartbeats)
+        tls = None if config.tls is None else await in_thread(config.tls.for_dialling, f"{life.name}: files")
+        async with (
+            self._failover.turn(config.connect, life) as end,
+            connect(end, bounds, self.trace, tls) as connection,
+            Scope() as scope,
+        ):
+            scope.start(self._failover.preferred(config.connect[0], bounds, config.reconnect))
+            await self._serve(connection, life)
+        raise AssertionError("a scope ends by an error")
 
-    def received(self, data: bytes) -> bool:
-        """The connection's sink; declines much at once, and while the client does not take its answers."""
-        if self._in_hand or self._connection.behind or len(data) > _AT_ONCE:
-            return False
-        self.feed(data)
-        return True
+    async def _serve(self, connection: Connection, life: Life) -> Never:
+        config = self.config
+        voice = Voice(connection, config.registration, config.heartbeat, self._identity)
+        self._connection = connection
+        try:
+            with voice.speaking():
+                life.up()
+                await Client(connection, self._route, config.framed(), voice.say).serve()
+        finally:
+            self._connection = None
 
-    async def serve(self) -> Never:
-        """What `received` declined, with the others in between."""
-        while True:
-            data = await self._connection.read()
-            self._in_hand = True
-            for start in range(0, len(data), _AT_ONCE):
-                await self._connection.drain()
-                self.feed(data[start : start + _AT_ONCE])
-                await sleep(0)
-            self._in_hand = False
+    def status(self) -> PartStatus:
+        peers = [self._connection.status()] if self._connection is not None else []
+        endpoint = self._failover.now(self.config.connect or ())
+        return {**_common(self.config, endpoint), "direction": "connect", "peers": peers}
 
-    def feed(self, data: bytes) -> None:
-        """PeerError when this is not Modbus TCP."""
-        for tid, unit, pdu in self._decoder.feed(data):
-            self._connection.requests += 1
-            self._explain("rx", tid, unit, pdu)
-            rank = Rank.WRITE if pdu[0] in WRITES else Rank.READ
-            answer = self._route.ask(Request(unit, pdu, self._asker, rank))
-            self._owed.add(answer)
-            answer.add_done_callback(partial(self._reply, tid, unit, pdu[0]))
 
-    def _reply(self, tid: int, unit: int, function: int, answer: Future[bytes]) -> None:
-        self._owed.discard(answer)
-        if answer.cancelled():
-            return
-        match answer.exception():
-            case None:
-                pdu = answer.result()
-            case GatewayError() as error:
-                pdu = exception(function, error.modbus)
-            case bug:
-                raise bug
-        if pdu:
-            self._connection.write(mbap.encode(tid, unit, pdu))
-            self._explain("tx", tid, unit, pdu)
-
-    def _explain(self, way: str, tid: int, unit: int, pdu: bytes) -> None:
-        """For `gatewayctl trace`: what the bytes before it mean."""
-        if self._connection.traced:
-            from ..wire.pdus import describe  # loads pymodbus, which nobody else here needs
-
-            text = describe(pdu, answer=way == "tx")
-            self._connection.note(way, f"transaction {tid}, unit {unit}: {text}")
-
-    def leave(self) -> None:
-        """What has not reached the wire yet never will."""
-        for answer in tuple(self._owed):
-            answer.cancel()
+def _common(config: Config, endpoint: str) -> PartStatus:
+    return {
+        "kind": config.kind,
+        "endpoint": endpoint,
+        "ports": list(dict.fromkeys(need.port for need in config.needs())),
+        "detect_within_s": config.liveness.detect_within,
+    }

@@ -2,7 +2,7 @@
 
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from time import time
 from typing import Annotated, ClassVar, Literal, Never
@@ -18,7 +18,6 @@ from ..host.net import connect
 from ..host.threads import in_thread
 from ..policy import traffic
 from ..policy.ledger import Place
-from ..policy.liveness import profile
 from ..scope import Scope
 from ..settings import Buffering, Identity, LinkConfig, Listening, Need, Wiring
 from ..status import Life, PartStatus
@@ -29,6 +28,7 @@ from ._frames import FrameEnds
 from ._hello import Heart, Heartbeat, filled
 from ._listening import Clients
 from ._tls import Tls
+from ._who_dials import who_dials
 
 _BEHIND = 64 * 1024  # bytes that a client may be behind before it counts as slow
 _LEAST_UNDER_WAY = 4096  # bytes
@@ -58,19 +58,7 @@ class Config(LinkConfig, Listening):
     tls: Annotated[Tls | None, Field(description='{ ca = "ca.pem" }, or {} to trust the system\'s')] = None
 
     def faults(self) -> Iterator[Fault]:
-        if self.listen is not None and self.connect is not None:
-            yield Fault(("connect",), "a link listens or connects, not both")
-        elif self.listen is None and self.connect is None:
-            yield Fault((), 'who dials? write listen = "address:port" or connect = "host:port"')
-        if self.connect is not None:
-            yield from self._misplaced(Listening.model_fields, "listen")
-        elif self.listen is not None:
-            yield from self._misplaced(_DIALLING, "connect")
-            if self.tls is not None and not (self.tls.cert and self.tls.key):
-                yield Fault(("tls",), 'who listens shows a certificate: { cert = "...", key = "..." }')
-
-    def _misplaced(self, keys: Iterable[str], where: str) -> Iterator[Fault]:
-        return (Fault((key,), f"{key} goes with {where}") for key in keys if key in self.model_fields_set)
+        return who_dials(self, _DIALLING)
 
     @property
     def listens(self) -> Endpoint | None:
@@ -79,14 +67,11 @@ class Config(LinkConfig, Listening):
     @property
     def heartbeats(self) -> bool:
         """Its heartbeat comes often enough to tell in time that the far end is dead."""
-        enough = profile(self.liveness.bounds()).heartbeat
-        return self.heartbeat is not None and self.heartbeat.every <= enough
+        return self.heartbeat is not None and self.heartbeat.tells_in_time(self.liveness)
 
     @property
     def idle_traffic(self) -> traffic.Heartbeat | None:
-        if self.heartbeat is None:
-            return None
-        return traffic.packet(len(self.heartbeat.octets), self.heartbeat.every, tls=self.tls is not None)
+        return None if self.heartbeat is None else self.heartbeat.traffic(tls=self.tls is not None)
 
     @property
     def keeps(self) -> Rules | None:

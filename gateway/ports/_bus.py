@@ -30,7 +30,6 @@ _BUS_QUEUE = 1024  # requests that may wait on one line
 _WORTH_RESTING = 0.001  # seconds: below that, waking for each byte costs less than the pause
 _EARLY = 0.0003  # seconds before the end of an answer: there reading goes on, to see its end at once
 _PATIENCE = 4  # guards: on a line that is never quiet the others must get their turn all the same
-_QUIET = 0.05  # seconds of silence that end an answer of unknown length, behind a USB adapter too
 
 
 class Job:
@@ -74,7 +73,7 @@ class Bus:
         self._patient_until = 0.0  # noise keeps the line closed for that answer no longer than this
         self._free_at = self._now() + rules.gap  # no request before
         self._began = self._sent_at = self._deadline = 0.0  # of what is on the wire
-        self._quiet_at: float | None = None  # when silence ends an answer of unknown length
+        self._quiet_at: float | None = None  # when silence ends an answer, or breaks it off
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
@@ -124,11 +123,11 @@ class Bus:
             self._answered(pdu, now)
         elif heard.broken:
             self._tally.crc += 1
-            self._failed("answered with a wrong CRC", now, self._rules.gap)
-        elif heard.ends_by_silence:
-            self._quiet_at = now + max(self._rules.gap, _QUIET)
-        elif (wait := heard.missing * self._rules.character - _EARLY) > _WORTH_RESTING:
-            self._line.rest(wait)
+            self._failed("answered with a wrong checksum", now, self._rules.gap)
+        else:
+            self._quiet_at = now + self._rules.quiet if heard.ends_by_silence else None
+            if (wait := heard.missing * self._rules.character - _EARLY) > _WORTH_RESTING:
+                self._line.rest(wait)
 
     def _stray(self, data: bytes, now: float) -> None:
         """Nobody is asked: noise, or the answer to a request that has timed out."""
@@ -149,7 +148,7 @@ class Bus:
 
     def _ring(self) -> None:
         self._alarm = None
-        if self._heard is None or self._now() >= self._deadline:
+        if self._heard is None or self._now() >= min(self._deadline, self._quiet_at or self._deadline):
             self._line.poll()  # after a stall the answer may lie there already, or what is none
         now = self._now()
         if self._heard is not None:
@@ -164,6 +163,8 @@ class Bus:
         pdu = heard.silence()
         if pdu is not None:
             self._answered(pdu, now)
+        elif heard.broken:
+            self._timed_out(heard, now)
 
     def _timed_out(self, heard: Answer, now: float) -> None:
         """The answer, or the rest of it, may still come: what was heard so far may as well be noise."""

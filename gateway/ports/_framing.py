@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Answer(Protocol):
-    """Collects bytes until they hold the answer to one request (`wire.rtu.Answer`)."""
+    """Collects bytes until they hold the answer to one request (`wire.rtu.Answer`, `wire.ascii.Answer`)."""
 
     foreign: int
     echoed: bool
@@ -26,7 +26,7 @@ class Answer(Protocol):
 
 
 class Framing(Protocol):
-    """What a bus speaks: `wire.rtu`."""
+    """What a bus speaks: `wire.rtu` or `wire.ascii`."""
 
     def encode(self, unit: int, pdu: bytes, /) -> bytes: ...
     def answer_to(self, unit: int, pdu: bytes, /) -> Answer: ...
@@ -49,6 +49,7 @@ class Rules:
 
     character: float
     gap: float
+    quiet: float = 0.05  # of silence that end an answer of unknown length, or break one off
     response_timeout: float
     request_timeout: float
     turnaround_delay: float

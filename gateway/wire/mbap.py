@@ -5,10 +5,11 @@ unit id (1). A header that cannot be trusted raises PeerError: no byte behind it
 connection ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..errors import PeerError
+from .ignored import Ignored
 
 _HEADER = 6
 
@@ -24,23 +25,51 @@ def encode(tid: int, unit: int, pdu: bytes) -> bytes:
 
 
 class Decoder:
-    """Bytes in, whole ADUs out; keeps the beginning of the next one."""
+    """Bytes in, whole ADUs out; keeps the beginning of the next one.
 
-    def __init__(self) -> None:
+    What stands in `ignore` is taken out between ADUs. A word of it that is shorter than a header is not, if
+    what begins with it looks like one.
+    """
+
+    def __init__(self, ignore: Iterable[bytes] = ()) -> None:
         self._got = bytearray()
+        self._ignored = Ignored(ignore)
 
     def feed(self, data: bytes) -> Iterator[Adu]:
         got = self._got
         got += data
-        while len(got) >= _HEADER:
-            length = got[4] << 8 | got[5]
-            if got[2] or got[3]:
-                raise PeerError("this is not Modbus TCP: the protocol id is not 0")
-            if not 2 <= length <= 254:
-                raise PeerError(f"this is not Modbus TCP: a length of {length} in the header")
-            end = _HEADER + length
+        while self._at_header():
+            end = _HEADER + (got[4] << 8 | got[5])
             if len(got) < end:
                 return
             adu = Adu(got[0] << 8 | got[1], got[6], bytes(got[7:end]))
             del got[:end]
             yield adu
+
+    def _at_header(self) -> bool:
+        """One has come. PeerError when what came cannot be one."""
+        got = self._got
+        if self._ignored.words:
+            self._take_out()
+        if len(got) < _HEADER:
+            return False
+        fault = _fault(got)
+        if fault and not self._ignored.may_grow(got):
+            raise PeerError(f"this is not Modbus TCP: {fault}")
+        return not fault
+
+    def _take_out(self) -> None:
+        got = self._got
+        while size := self._ignored.in_front(got):
+            if size < _HEADER and not _fault(got):
+                return
+            del got[:size]
+
+
+def _fault(head: bytearray) -> str:
+    """Why no ADU begins like this, as far as it has come; "" if one may."""
+    if len(head) > 3 and (head[2] or head[3]):
+        return "the protocol id is not 0"
+    if len(head) >= _HEADER and not 2 <= (length := head[4] << 8 | head[5]) <= 254:
+        return f"a length of {length} in the header"
+    return ""

@@ -21,6 +21,7 @@ _FIXED = {5: 5, 6: 5, 7: 2, 11: 5, 15: 5, 16: 5, 22: 7}
 _SAME_AS_REQUEST = (8, 21)
 _ECHOED = {5: 3, 6: 3, 15: 5, 16: 5, 22: 3}  # leading bytes that the answer repeats: address, quantity
 _REQUEST_LENGTHS = {5: 5, 6: 5, 7: 1, 11: 1, 12: 1, 17: 1, 22: 7, 24: 3}
+_COUNTED_REQUESTS = {15: 5, 16: 5, 20: 1, 21: 1, 23: 9}  # where the byte stands that counts the rest
 
 
 def reads(pdu: bytes) -> bool:
@@ -70,6 +71,30 @@ def expected_length(request: bytes) -> int:
     return _FIXED.get(function, UNKNOWN)
 
 
+def request_length(head: bytes | bytearray) -> int:
+    """How long the request PDU that begins with `head` is, by its own words: a length, MORE or UNKNOWN, also
+    where these contradict one another.
+
+    Function 8 has two bytes of data but for subfunction 0, which may have any number.
+    """
+    if not head:
+        return MORE
+    function = head[0]
+    if function in _BIT_READS or function in _REGISTER_READS:
+        return 5
+    if (at := _COUNTED_REQUESTS.get(function)) is not None:
+        if len(head) <= at:
+            return MORE
+        return at + 1 + head[at] if _counts_right(head, at) else UNKNOWN
+    if function == 8 or function == 43:
+        if len(head) < 3:
+            return MORE
+        if function == 43:
+            return 4 if head[1] == 14 else UNKNOWN
+        return 5 if _word(head, 1) else UNKNOWN
+    return _REQUEST_LENGTHS.get(function, UNKNOWN)
+
+
 def answer_length(head: bytes | bytearray) -> int:
     """How long the answer PDU that begins with `head` is, by its own words: a length, MORE or UNKNOWN."""
     if not head:
@@ -111,6 +136,17 @@ def _identification_length(head: bytes | bytearray) -> int:
             return MORE
         end += 2 + head[end + 1]
     return end if end <= MAX_PDU else UNKNOWN
+
+
+def _counts_right(head: bytes | bytearray, at: int) -> bool:
+    """The bytes that a write counts are those of the bits or registers that it counts before."""
+    match head[0]:
+        case 15:
+            return head[at] == _bytes(_word(head, at - 2))
+        case 16 | 23:
+            return head[at] == 2 * _word(head, at - 2)
+        case _:
+            return True
 
 
 def _word(pdu: bytes | bytearray, at: int) -> int:

@@ -42,10 +42,12 @@ def crc(data: bytes | bytearray) -> int:
     return value
 
 
-@lru_cache(maxsize=1024)  # the same few requests are polled for ever
-def encode(unit: int, pdu: bytes) -> bytes:
-    frame = bytes((unit,)) + pdu
-    return frame + crc(frame).to_bytes(2, "little")
+def frame(unit: int, pdu: bytes) -> bytes:
+    body = bytes((unit,)) + pdu
+    return body + crc(body).to_bytes(2, "little")
+
+
+encode = lru_cache(maxsize=1024)(frame)  # for requests: the same few are polled for ever
 
 
 def answer_size(request: bytes) -> int:
@@ -152,5 +154,5 @@ class Answer:
         return head == bytes((self._unit, self._request[0])) and self._expected in (UNKNOWN, end - start)
 
     def _is_answer(self, start: int, end: int) -> bool:
-        frame = self._got[start:end]
-        return frame[0] == self._unit and answers(self._request, frame[1:-2]) and not crc(frame)
+        got = self._got[start:end]
+        return got[0] == self._unit and answers(self._request, got[1:-2]) and not crc(got)

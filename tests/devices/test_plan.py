@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.devices.model import DeviceConfig
-from gateway.devices.plan import Read, plan, split, wire_time
+from gateway.devices.plan import Read, ascii_wire_time, plan, split, wire_time
 from gateway.wire.points import Table
 
 WIDTHS = {"uint16": 1, "float32": 2, "int64": 4, "string(9)": 5}
@@ -156,3 +156,8 @@ def test_a_round_keeps_the_line_busy_for(
 
 def test_a_read_says_what_it_fetches() -> None:
     assert [str(read) for read in plan(holding(0, 1))] == [f"{Table.HOLDING} 0..1"]
+
+
+def test_an_ascii_line_needs_twice_the_characters() -> None:
+    config = holding(0, 1)  # request 17, answer 19 characters of 10 bits
+    assert ascii_wire_time(config, 9600) == pytest.approx(36 * 10 / 9600)

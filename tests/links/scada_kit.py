@@ -13,7 +13,7 @@ from gateway.demo.bus import Bus
 from gateway.demo.line import Lines, Wire
 from gateway.demo.registers import Registers
 from gateway.errors import GatewayError
-from gateway.links.modbus_server import Config, Link
+from gateway.links.modbus_server import Config, Server
 from gateway.ports import modbus_rtu
 
 READ = b"\x03\x00\x00\x00\x01"
@@ -80,6 +80,10 @@ class Scada:
         assert (answer.tid, answer.unit) == (tid, unit)
         return answer.pdu
 
+    async def exactly(self, count: int) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._reader.readexactly(count)
+
     async def rest(self) -> bytes:
         """Everything until the gateway closes the connection."""
         async with asyncio.timeout(10):
@@ -99,12 +103,12 @@ async def client(tcp_port: int) -> AsyncIterator[Scada]:
 
 
 @asynccontextmanager
-async def server(tcp_port: int, wires: Wires, **keys: Any) -> AsyncIterator[Link]:
+async def server(tcp_port: int, wires: Wires, **keys: Any) -> AsyncIterator[Server]:
     """A link that listens."""
     table = {"kind": "modbus-server", "listen": f"127.0.0.1:{tcp_port}"}
     keys = keys if "units" in keys else {"port": "meters"} | keys
     link = Config.model_validate(table | keys).build("scada", wires)
-    assert isinstance(link, Link)
+    assert isinstance(link, Server)
     async with running(link) as life:
         while life.state != "listening":
             await asyncio.sleep(0.001)

@@ -17,7 +17,7 @@ from gateway.demo.registers import Registers
 from gateway.errors import GatewayError, LineDown
 from gateway.flow import Fan
 from gateway.ports._bus import Bus
-from gateway.ports._framing import Rules
+from gateway.ports._framing import Framing, Rules
 from gateway.ports._tally import Occupancy, Tally
 from gateway.wire import rtu
 
@@ -189,13 +189,15 @@ class Rig:
     block: the gap was kept, every asker has its outcome once the bus is closed, and no callback failed.
     """
 
-    def __init__(self, script: Script = answering, *, chunk: int = 1, **rules: Any) -> None:
+    def __init__(
+        self, script: Script = answering, *, chunk: int = 1, framing: Framing = rtu, **rules: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.rules = replace(RULES, **rules)
         self.line = Line(script, chunk)
         self.tally, self.occupancy = Tally(), Occupancy(loop.time)
         self.trace: Fan[Traced] = Fan()
-        self.bus = Bus(self.line, rtu, self.rules, self.tally, self.occupancy, self.trace)
+        self.bus = Bus(self.line, framing, self.rules, self.tally, self.occupancy, self.trace)
         self.line.sink = self.bus.received
         self.asked: list[asyncio.Future[bytes]] = []
         self._trouble: list[dict[str, Any]] = []

@@ -97,3 +97,34 @@ def test_garbage_raises_nothing_but_a_peer_error(pieces: list[bytes]) -> None:
     except PeerError:
         return
     assert b"".join(pieces).startswith(b"".join(encode(*adu) for adu in adus))
+
+
+# What is to be ignored
+
+WORDS = (b"PONG", b"PONG, are you there?", b"\x00", b"\x01\x02\x03", b"\0\1\0\0\0\2\1\7")
+
+
+@given(st.lists(st.sampled_from(WORDS) | ADUS, max_size=8), st.lists(st.integers(0, 2000), max_size=6))
+def test_words_between_adus_are_taken_out_however_they_were_received(
+    parts: list[bytes | Adu], cuts: list[int]
+) -> None:
+    decoder = Decoder(WORDS)
+    stream = b"".join(encode(*part) if isinstance(part, Adu) else part for part in parts)
+    edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    got = [adu for a, b in pairwise(edges) for adu in decoder.feed(stream[a:b])]
+
+    adus = [part for part in parts if isinstance(part, Adu)]
+    assert got == [adu for adu in adus if encode(*adu) != WORDS[-1]]
+
+
+def test_a_short_word_is_none_where_a_header_begins_with_it() -> None:
+    decoder = Decoder([b"\x12"])
+
+    assert [*decoder.feed(b"\x12\x12" + encode(0x1234, 1, READ))] == [Adu(0x1234, 1, READ)]
+
+
+def test_what_is_no_word_ends_the_stream() -> None:
+    with pytest.raises(PeerError):
+        [*Decoder([b"PONG"]).feed(b"PING!!")]
+    with pytest.raises(PeerError):
+        [*Decoder([b"PONG and more"]).feed(b"PONG, no more")]

@@ -1,0 +1,28 @@
+"""mode = "modbus-ascii", role = "client": we ask the devices on this line, in hex digits; mostly 7E1."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ..values import Duration
+from ..wire import ascii as frames
+from ._client import ClientConfig
+from ._framing import Framing, Rules
+
+_GAP = 1  # characters: frames need no silence, a device on two wires needs time to let go of them
+
+
+class Config(ClientConfig):
+    """[ports.NAME] with mode = "modbus-ascii"."""
+
+    framing: ClassVar[Framing] = frames
+    mode: Literal["modbus-ascii"]
+    character_timeout: Annotated[Duration, Field(gt=0)] = 1.0
+
+    @property
+    def rules(self) -> Rules:
+        return self.rules_by(
+            character_bits=frames.CHARACTER_BITS,
+            gap=_GAP * frames.CHARACTER_BITS / self.baudrate,
+            quiet=self.character_timeout,
+        )
