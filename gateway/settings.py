@@ -4,7 +4,7 @@ A kind's own `Config` extends LinkConfig or PortConfig in its own file. Importin
 paho, pyserial and ssl are imported by what `build()` makes, not by the model.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from . import _no_plugins  # noqa: F401  # isort: skip  (before pydantic)
@@ -136,6 +136,10 @@ class PortConfig(Model):
     @property
     def line(self) -> str:
         return f"{self.baudrate} {self.format}"
+
+    def busy(self, requests: Iterable[bytes]) -> float:
+        """Seconds for which these Modbus requests keep the line busy, if devices answer at once."""
+        return 0.0
 
     def build(self, name: str, /) -> Part:
         """The port of this name, a part that offers `contract`. Each mode has its own."""

@@ -205,7 +205,7 @@ def test_an_ascii_line_is_full_of_half_the_polls(tmp_path: Path) -> None:
     polled = [DEVICE.format(name="a", port="meters") + f'poll_interval = "{ms}ms"\n' for ms in (60, 50)]
     assert [said(read(tmp_path, line + device)) for device in polled] == [
         [],
-        ["warning: ports.meters: polls need 0.033 s of every 0.05 s: raise poll_interval or baudrate"],
+        ["warning: ports.meters: polls need 0.035 s of every 0.05 s: raise poll_interval or baudrate"],
     ]
 
 

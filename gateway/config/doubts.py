@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ..devices.model import DeviceConfig, ModelConfig
-from ..devices.plan import ascii_wire_time, wire_time
+from ..devices.plan import plan
 from ..settings import LinkConfig, PortConfig
 from ..values import Fault, Model
 from .checks import Draft
@@ -100,15 +100,9 @@ def _addresses(path: Keys, table: Model, base: int = 0) -> Iterator[Fault]:
 
 
 def _load(path: Keys, port: PortConfig, polled: Collection[DeviceConfig]) -> Iterator[Fault]:
-    load = sum(_round(device, port) / device.poll_interval for device in polled)
+    rounds = ((device, [read.request for read in plan(device)]) for device in polled)
+    load = sum(port.busy(requests) / device.poll_interval for device, requests in rounds)
     if load > _BUSY:
         every = max(device.poll_interval for device in polled)
         need = f"{load * every:.2g} s of every {every:g} s"
         yield Fault(path, f"polls need {need}: raise poll_interval or baudrate")
-
-
-def _round(device: DeviceConfig, port: PortConfig) -> float:
-    """Seconds for which polling this device once keeps its line busy."""
-    if port.mode == "modbus-ascii":
-        return ascii_wire_time(device, port.baudrate)
-    return wire_time(device, port.baudrate, getattr(port, "frame_gap", None))

@@ -1,4 +1,4 @@
-"""In which reads the points of a device are fetched, and how long that keeps the line busy. Pure decisions.
+"""In which reads the points of a device are fetched. Pure decisions.
 
 A second read costs 20 characters: request 8, frame of the answer 5, twice 3.5 of silence (and the device's
 thinking). A register read and thrown away costs 2. So neighbours share a read across a gap of up to 10
@@ -10,14 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..wire.ascii import CHARACTER_BITS as ASCII_CHARACTER_BITS
 from ..wire.points import Codec, Table
-from ..wire.rtu import CHARACTER_BITS
-from ..wire.rtu import gap as silence
+from ..wire.reads import read_request
 from .model import DeviceConfig
 
-_REQUEST, _ANSWER = 8, 5  # characters, unit id and CRC included; the answer's registers come on top
-_ASCII_MORE = 2  # characters of request and answer together, beyond twice those of RTU
 _BITS = 16
 
 
@@ -53,10 +49,9 @@ class Read:
         return max(slot.end for slot in self.points) - self.address
 
     @property
-    def characters(self) -> int:
-        """What request and answer take on a line, without the silences."""
-        data = (self.count + 7) // 8 if self.table.bits else 2 * self.count
-        return _REQUEST + _ANSWER + data
+    def request(self) -> bytes:
+        """Its PDU."""
+        return read_request(self.table, self.address, self.count)
 
     def __str__(self) -> str:
         return f"{self.table} {self.address}..{self.address + self.count - 1}"
@@ -78,21 +73,6 @@ def split(read: Read) -> tuple[Read, ...]:
     if read.whole or len(runs) == 1:
         return (read,)
     return tuple(Read(read.table, run) for run in runs)
-
-
-def wire_time(config: DeviceConfig, baudrate: int, gap: float | None) -> float:
-    """Seconds for which one round keeps an RTU line busy, if the device answers at once.
-
-    `gap` is the silence between frames in seconds; None: 3.5 characters.
-    """
-    quiet = 2 * (silence(baudrate) if gap is None else gap)
-    return sum(read.characters * CHARACTER_BITS / baudrate + quiet for read in plan(config))
-
-
-def ascii_wire_time(config: DeviceConfig, baudrate: int) -> float:
-    """The same for an ASCII line: two digits for each octet; ":", CR and LF, but LRC is shorter than CRC."""
-    characters = sum(2 * read.characters + _ASCII_MORE for read in plan(config))
-    return characters * ASCII_CHARACTER_BITS / baudrate
 
 
 Run = tuple[Slot, ...]

@@ -21,7 +21,7 @@ from ..flow import Brake, Fan
 from ..policy.publishing import Publishing
 from ..status import Life, PartStatus, timestamp
 from ..wire.points import NoReading, Value
-from ..wire.reads import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Malformed, Rejected, read_answer, read_request
+from ..wire.reads import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Malformed, Rejected, read_answer
 from .model import DeviceConfig
 from .plan import Read, plan, split
 
@@ -133,9 +133,8 @@ class Device:
         if poll.unanswered and self.present != b"online":
             poll.fail(read, poll.unanswered)  # one unanswered read per round is enough of a silent device
             return (read,)
-        request = read_request(read.table, read.address, read.count)
         try:
-            answer = await self._port.ask(Request(self.config.unit_id, request, self._asker, Rank.POLL))
+            answer = await self._port.ask(Request(self.config.unit_id, read.request, self._asker, Rank.POLL))
         except GatewayError as error:
             poll.unanswered = str(error)
             poll.silent |= isinstance(error, Down | NoAnswer) and not isinstance(error, TooLate)

@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import Future
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, Never
 
 from pydantic import BeforeValidator, Field
@@ -60,6 +60,11 @@ class ClientConfig(PortConfig):
             queue=self.queue,
             broadcast=self.broadcast,
         )
+
+    def busy(self, requests: Iterable[bytes]) -> float:
+        rules, framing = self.rules, self.framing
+        characters = [len(framing.encode(1, pdu)) + framing.answer_size(pdu) for pdu in requests]
+        return sum(characters) * rules.character + 2 * len(characters) * rules.gap
 
     def build(self, name: str, /) -> Part:
         return Client(self)

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.devices.model import DeviceConfig
-from gateway.devices.plan import Read, ascii_wire_time, plan, split, wire_time
+from gateway.devices.plan import Read, plan, split
+from gateway.ports import modbus_ascii, modbus_rtu
 from gateway.wire.points import Table
 
+LINE = {"tty": "/dev/ttyS1", "mode": "modbus-rtu", "baudrate": 9600, "format": "8E1"}
 WIDTHS = {"uint16": 1, "float32": 2, "int64": 4, "string(9)": 5}
 
 
@@ -66,11 +68,17 @@ def test_no_read_fetches_more_than_the_device_gives(config: DeviceConfig) -> Non
         assert read.count <= config.max_registers * (16 if read.table.bits else 1)
 
 
+def busy(config: DeviceConfig, **keys: object) -> float:
+    """Seconds of one round on an RTU line."""
+    line = modbus_rtu.Config.model_validate(LINE | keys)
+    return line.busy([read.request for read in plan(config)])
+
+
 @given(configs())
 def test_merging_never_costs_more_than_a_read_for_each_point(config: DeviceConfig) -> None:
     alone = [device({name: point.model_dump(exclude_unset=True)}) for name, point in config.points.items()]
 
-    assert wire_time(config, 9600, None) <= sum(wire_time(one, 9600, None) for one in alone) + 1e-9
+    assert busy(config) <= sum(busy(one) for one in alone) + 1e-9
 
 
 @given(configs())
@@ -138,20 +146,20 @@ def test_a_read_that_was_refused_in_parts_too_is_left_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "baudrate", "gap", "expected"),
+    ("config", "line", "expected"),
     [
-        (holding(0), 9600, None, (8 + 7 + 7) * 11 / 9600),
-        (holding(*range(10)), 19200, None, (8 + 25 + 7) * 11 / 19200),
-        (holding(*range(10)), 115200, None, (8 + 25) * 11 / 115200 + 0.0035),
-        (holding(*range(10)), 9600, 0.0, (8 + 25) * 11 / 9600),
-        (device({"a": {"coil": 0}, "b": {"coil": 8}}), 9600, 0.0, (8 + 7) * 11 / 9600),
-        (holding(0, 100), 9600, 0.001, 2 * (8 + 7) * 11 / 9600 + 0.004),
+        (holding(0), {"baudrate": 9600}, (8 + 7 + 7) * 11 / 9600),
+        (holding(*range(10)), {"baudrate": 19200}, (8 + 25 + 7) * 11 / 19200),
+        (holding(*range(10)), {"baudrate": 115200}, (8 + 25) * 11 / 115200 + 0.0035),
+        (holding(*range(10)), {"baudrate": 9600, "frame_gap": "0s"}, (8 + 25) * 11 / 9600),
+        (device({"a": {"coil": 0}, "b": {"coil": 8}}), {"frame_gap": "0s"}, (8 + 7) * 11 / 9600),
+        (holding(0, 100), {"frame_gap": "1ms"}, 2 * (8 + 7) * 11 / 9600 + 0.004),
     ],
 )
 def test_a_round_keeps_the_line_busy_for(
-    config: DeviceConfig, baudrate: int, gap: float | None, expected: float
+    config: DeviceConfig, line: dict[str, object], expected: float
 ) -> None:
-    assert wire_time(config, baudrate, gap) == pytest.approx(expected)
+    assert busy(config, **line) == pytest.approx(expected)
 
 
 def test_a_read_says_what_it_fetches() -> None:
@@ -159,5 +167,7 @@ def test_a_read_says_what_it_fetches() -> None:
 
 
 def test_an_ascii_line_needs_twice_the_characters() -> None:
-    config = holding(0, 1)  # request 17, answer 19 characters of 10 bits
-    assert ascii_wire_time(config, 9600) == pytest.approx(36 * 10 / 9600)
+    line = modbus_ascii.Config.model_validate(LINE | {"mode": "modbus-ascii"})
+    requests = [read.request for read in plan(holding(0, 1))]  # 17 and 19 characters of 10 bits, two gaps
+
+    assert line.busy(requests) == pytest.approx((36 + 2) * 10 / 9600)
