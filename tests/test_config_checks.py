@@ -200,7 +200,7 @@ def test_a_line_that_is_polled_too_much_is_warned_of(every: str, told: list[str]
 
 
 def test_an_ascii_line_is_full_of_half_the_polls(tmp_path: Path) -> None:
-    # 32 characters of request and answer, 10 bits each: 33.3 ms at 9600
+    # 32 characters of request and answer and two gaps of one, 10 bits each: 35.4 ms at 9600
     line = METERS.replace("modbus-rtu", "modbus-ascii")
     polled = [DEVICE.format(name="a", port="meters") + f'poll_interval = "{ms}ms"\n' for ms in (60, 50)]
     assert [said(read(tmp_path, line + device)) for device in polled] == [
