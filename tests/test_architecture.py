@@ -4,6 +4,7 @@ Who may import whom is LAYERS; a new file at the top of the package has to be gi
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-import gateway
+import gateway.links
 
 ROOT = Path(gateway.__file__).parent
 OUTSIDE = "demo"  # a program beside the gateway: the whole plant around it
@@ -226,6 +227,12 @@ def test_the_file_of_a_kind_is_cheap_to_import_for_its_config(module: Module) ->
         check=True,
     ).stdout.split()
     assert not {"paho", "pymodbus"} & set(loaded)
+
+
+def test_the_links_say_which_parts_belong_to_which_kind() -> None:
+    parts = {path.stem for path in (ROOT / "links").glob("_[a-z]*.py")}
+
+    assert set(re.findall(r"_\w+", gateway.links.__doc__ or "")) - {"_server", "_client"} == parts
 
 
 @each(list(MODULES.values()))
