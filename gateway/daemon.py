@@ -75,8 +75,9 @@ class Gateway:
             log.error("%s is not used, the config in force stays", self._path)
             _log_all(logging.ERROR, self._problems)
             return Reloaded(self._problems, warnings, [])
-        if loaded.tree.gateway.run_dir != self._tree.gateway.run_dir:
-            warnings.append(f"{self._path}: gateway.run_dir: counts from the next start on")
+        for key in ("run_dir", "state_dir"):
+            if getattr(loaded.tree.gateway, key) != getattr(self._tree.gateway, key):
+                warnings.append(f"{self._path}: gateway.{key}: counts from the next start on")
         _log_all(logging.WARNING, warnings)
         await in_thread(partial(_remember, self._path, loaded), "last good config")
         changed = await self._site.apply(loaded.tree, identity(loaded.tree.gateway.name))

@@ -83,11 +83,12 @@ def test_a_state_dir_beside_one_that_cannot_be_written_is_enough() -> None:
         assert daemon.status()["gateway"]["name"] == "here"
 
 
-def test_a_new_run_dir_waits_for_the_next_start_and_is_told() -> None:
+@pytest.mark.parametrize("key", ["run_dir", "state_dir"])
+def test_a_new_directory_waits_for_the_next_start_and_is_told(key: str) -> None:
     with Daemon(nowhere()) as daemon:
-        daemon.file.write_text(table("gateway", name="here", run_dir="elsewhere") + nowhere())
-        assert "gateway.run_dir: counts from the next start on" in daemon.ctl("reload").stdout
-        assert "gateway.run_dir: counts from the next start on" in daemon.log
+        daemon.file.write_text(table("gateway", name="here", **{key: "elsewhere"}) + nowhere())
+        assert f"gateway.{key}: counts from the next start on" in daemon.ctl("reload").stdout
+        assert f"gateway.{key}: counts from the next start on" in daemon.log
         assert daemon.status()["gateway"]["name"] == "here"
 
 
