@@ -34,8 +34,9 @@ class Disk:
         self.run(f"mount -o remount,{options} {self.folder}")
 
     def fill(self, but: int) -> None:
-        """Others leave so many bytes free."""
-        self.run(f"head -c $(($(stat -f -c '%a * %S' .) - {but})) /dev/zero >ballast")
+        """Others leave so many bytes free; 0: they run into the end of it."""
+        room = f"$(($(stat -f -c '%a * %S' .) - {but}))"
+        self.run(f"head -c {room} /dev/zero >ballast || test {but} = 0")
 
     def empty(self) -> None:
         """What `fill` took is free again."""
