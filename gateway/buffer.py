@@ -154,16 +154,17 @@ class Buffer:
 
     def keep(self, record: Record) -> None:
         """A record with a seq already; its number is given here."""
-        self._make_room(record.size)
-        if self._over(record.size):
+        size = record.size
+        self._make_room(size)
+        if self._over(size):
             self._drop(1)
             return
         record = record._replace(number=self.next_number)
         self._held.append(record)
         self.next_number += 1
-        self.held_size += record.size
+        self.held_size += size
         self._records.add(1)
-        self._bytes.add(record.size)
+        self._bytes.add(size)
         self._backing.appended()
         self.look()
         if self.offer is None or record.number > self._backing.safe or not self.offer(record):

@@ -76,6 +76,13 @@ class Watch:
             unacked = tuning.unacked(self._sock)
         return LinkDown(why, detected_after=self.proof_age, unacked=unacked)
 
+    def unanswered(self, silence: float, why: str) -> LinkDown:
+        """The far program has not answered for so many seconds: `why`, unless its host has not, either."""
+        unproven = self.proof_age
+        if unproven is not None and unproven > silence / 2:
+            return self.down(f"no round trip for {unproven:.1f} s")
+        return LinkDown(why, detected_after=silence)
+
     async def proves(self, within: float) -> bool:
         """Asks the peer's kernel now.
 

@@ -109,16 +109,9 @@ class Conversation:
         """Raises when it has not answered for too long."""
         while True:
             if silence := self._echo.silence(self._now()):
-                raise self._silent(silence)
+                why = f"the server does not answer: nothing for {silence:.1f} s"
+                raise self._connection.watch.unanswered(silence, why)
             await asyncio.sleep(profile(self._party.bounds).tick)
-
-    def _silent(self, silence: float) -> LinkDown:
-        """Has its host answered?"""
-        watch = self._connection.watch
-        unproven = watch.proof_age
-        if unproven is not None and unproven > silence / 2:
-            return watch.down(f"no round trip for {unproven:.1f} s")
-        return LinkDown(f"the server does not answer: nothing for {silence:.1f} s", detected_after=silence)
 
     async def stay_in_touch(self) -> Never:
         """Asks when nobody else has for a while."""

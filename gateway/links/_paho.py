@@ -162,7 +162,8 @@ class Session:
         while not self.lost.done():
             now = self._loop.time()
             if silence := self._echo.silence(now):
-                self._lose(self._silent(silence))
+                why = f"the broker does not answer: no PINGRESP or PUBACK for {silence:.1f} s"
+                self._lose(self._channel.watch.unanswered(silence, why))
             elif self._echo.ask(now):
                 self._client.ping()
             await asyncio.wait([self.lost], timeout=tick)
@@ -212,15 +213,6 @@ class Session:
 
     def status(self) -> PeerStatus:
         return self._channel.status()
-
-    def _silent(self, silence: float) -> LinkDown:
-        """The broker has not answered for so many seconds. Has its host?"""
-        watch = self._channel.watch
-        unproven = watch.proof_age
-        if unproven is not None and unproven > silence / 2:
-            return watch.down(f"no round trip for {unproven:.1f} s")
-        reason = f"the broker does not answer: no PINGRESP or PUBACK for {silence:.1f} s"
-        return LinkDown(reason, detected_after=silence)
 
     def _readable(self) -> None:
         try:

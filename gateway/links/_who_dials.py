@@ -1,10 +1,19 @@
-"""A link that either listens or connects: which keys go with which."""
+"""A link that either listens or connects: which keys go with which, and its connection, if it connects."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
-from ..settings import Listening
+from ..contracts import Traced
+from ..flow import Fan
+from ..host.connection import Connection
+from ..host.net import connect
+from ..host.threads import in_thread
+from ..scope import Scope
+from ..settings import Listening, Liveness, Reconnect
+from ..status import Life
 from ..values import Connect, Fault, Listen
+from ._failover import Failover
 from ._tls import Tls
 
 
@@ -19,6 +28,16 @@ class Ends(Protocol):
 
     @property
     def tls(self) -> Tls | None: ...
+
+    @property
+    def liveness(self) -> Liveness: ...
+
+    @property
+    def reconnect(self) -> Reconnect: ...
+
+    @property
+    def heartbeats(self) -> bool:
+        """Its own heartbeat comes often enough to tell in time that the far end is dead."""
 
     @property
     def model_fields_set(self) -> set[str]: ...
@@ -40,3 +59,20 @@ def who_dials(config: Ends, dialling: Iterable[str]) -> Iterator[Fault]:
 
 def _misplaced(config: Ends, keys: Iterable[str], where: str) -> Iterator[Fault]:
     return (Fault((key,), f"{key} goes with {where}") for key in keys if key in config.model_fields_set)
+
+
+@asynccontextmanager
+async def dialled(
+    config: Ends, failover: Failover, life: Life, trace: Fan[Traced]
+) -> AsyncIterator[Connection]:
+    """To the far end whose turn it is, until that ends, or a better one is back."""
+    assert config.connect is not None
+    bounds = config.liveness.bounds(speaks=config.heartbeats)
+    tls = None if config.tls is None else await in_thread(config.tls.for_dialling, f"{life.name}: files")
+    async with (
+        failover.turn(config.connect, life) as end,
+        connect(end, bounds, trace, tls) as connection,
+        Scope() as scope,
+    ):
+        scope.start(failover.preferred(config.connect[0], bounds, config.reconnect))
+        yield connection

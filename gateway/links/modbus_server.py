@@ -8,11 +8,8 @@ from pydantic import BeforeValidator, Field
 from ..contracts import Part, Traced, Transactor
 from ..flow import Fan
 from ..host.connection import Connection
-from ..host.net import connect
-from ..host.threads import in_thread
 from ..policy import traffic
 from ..ports._route import Route, Way
-from ..scope import Scope
 from ..settings import Identity, LinkConfig, Listening, Need, Wiring
 from ..status import Life, PartStatus
 from ..values import Connect, Endpoint, Fault, Listen, Model, Octets, PortName, unit_range
@@ -23,7 +20,7 @@ from ._listening import Clients
 from ._modbus_framings import FRAMINGS, Framing
 from ._tls import Tls
 from ._voice import Registration, Voice
-from ._who_dials import who_dials
+from ._who_dials import dialled, who_dials
 
 _DIALLING = ("registration", "heartbeat", "ignore")  # keys of links that connect
 _Words = Annotated[
@@ -158,16 +155,7 @@ class Dialler:
         self._connection: Connection | None = None
 
     async def session(self, life: Life, /) -> Never:
-        config = self.config
-        assert config.connect is not None
-        bounds = config.liveness.bounds(speaks=config.heartbeats)
-        tls = None if config.tls is None else await in_thread(config.tls.for_dialling, f"{life.name}: files")
-        async with (
-            self._failover.turn(config.connect, life) as end,
-            connect(end, bounds, self.trace, tls) as connection,
-            Scope() as scope,
-        ):
-            scope.start(self._failover.preferred(config.connect[0], bounds, config.reconnect))
+        async with dialled(self.config, self._failover, life, self.trace) as connection:
             await self._serve(connection, life)
         raise AssertionError("a scope ends by an error")
 

@@ -14,8 +14,6 @@ from ..contracts import Part, Stream, Traced
 from ..errors import LineDown
 from ..flow import Fan, WhenFull
 from ..host.connection import Connection
-from ..host.net import connect
-from ..host.threads import in_thread
 from ..policy import traffic
 from ..policy.ledger import Place
 from ..scope import Scope
@@ -28,7 +26,7 @@ from ._frames import FrameEnds
 from ._hello import Heart, Heartbeat, filled
 from ._listening import Clients
 from ._tls import Tls
-from ._who_dials import who_dials
+from ._who_dials import dialled, who_dials
 
 _BEHIND = 64 * 1024  # bytes that a client may be behind before it counts as slow
 _LEAST_UNDER_WAY = 4096  # bytes
@@ -147,15 +145,7 @@ class Dialler:
 
     async def session(self, life: Life, /) -> Never:
         config = self.config
-        assert config.connect is not None
-        bounds = config.liveness.bounds(speaks=config.heartbeats)
-        tls = None if config.tls is None else await in_thread(config.tls.for_dialling, f"{life.name}: files")
-        async with (
-            self._failover.turn(config.connect, life) as end,
-            connect(end, bounds, self.trace, tls) as connection,
-            Scope() as scope,
-        ):
-            scope.start(self._failover.preferred(config.connect[0], bounds, config.reconnect))
+        async with dialled(self.config, self._failover, life, self.trace) as connection:
             if config.registration is not None:
                 connection.write(filled(config.registration, self._identity))
             life.up()
