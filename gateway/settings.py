@@ -141,6 +141,10 @@ class PortConfig(Model):
         """Seconds for which these Modbus requests keep the line busy, if devices answer at once."""
         return 0.0
 
+    def completed(self, response_timeouts: Mapping[int, float]) -> Self:
+        """With what the rest of the file says of single units of this line: seconds by unit id."""
+        return self
+
     def build(self, name: str, /) -> Part:
         """The port of this name, a part that offers `contract`. Each mode has its own."""
         raise AssertionError(f"{self.mode} builds nothing")

@@ -95,6 +95,20 @@ def test_a_tree_is_complete(tmp_path: Path) -> None:
     assert set(tree.devices["main"].points) == {"voltage", "total"}
 
 
+def test_a_port_knows_which_of_its_units_have_a_timeout_of_their_own(tmp_path: Path) -> None:
+    def device(name: str, unit: int, more: str = "") -> str:
+        points = "points = { a = { input = 0 } }"
+        return f"[devices.{name}]\nport = 'meters'\nunit_id = {unit}\n{more}\n{points}\n"
+
+    slow, slower = "response_timeout = '3s'", "response_timeout = '4s'"
+    text = METERS + device("a", 5, slow) + device("b", 5, slower) + device("c", 6) + device("d", 5)
+    tree, other = read(tmp_path, text).tree, read(tmp_path, text.replace("4s", "5s")).tree
+    rules = tree.ports["meters"].rules
+
+    assert (rules.timeout(5), rules.timeout(6)) == (4.0, rules.response_timeout)
+    assert tree.ports["meters"] != other.ports["meters"], "so that a reload notices it"
+
+
 def test_equal_files_make_equal_trees_so_that_a_reload_finds_what_changed(tmp_path: Path) -> None:
     assert read(tmp_path, FILLED, ENVIRON).tree == read(tmp_path, FILLED + "\n# a remark", ENVIRON).tree
     assert (

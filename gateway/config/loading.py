@@ -1,7 +1,7 @@
 """From a path to a Tree, or to everything that is wrong with the file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -143,12 +143,13 @@ class _Reading:
             sections.doubt(fault.key, fault.text)
         if not all(file.good for file in self._files):
             return None
-        ports, links = _all(draft.ports), _all(draft.links)
+        ports, links, whole = _all(draft.ports), _all(draft.links), _all(devices)
+        timeouts = _response_timeouts(whole.values())
         return Tree(
             gateway=gateway,
-            ports=ports,
+            ports={name: port.completed(timeouts.get(name, {})) for name, port in ports.items()},
             links={name: link.completed(ports, devices) for name, link in links.items()},
-            devices=_all(devices),
+            devices=whole,
         )
 
     def _complete(self, name: str, device: DeviceConfig | None) -> DeviceConfig | None:
@@ -199,3 +200,13 @@ class _Reading:
 
 def _all(tables: Mapping[str, M | None]) -> dict[str, M]:
     return {name: table for name, table in tables.items() if table is not None}
+
+
+def _response_timeouts(devices: Iterable[DeviceConfig]) -> dict[str, dict[int, float]]:
+    """By port and unit id; the longest where two devices share one."""
+    found: dict[str, dict[int, float]] = {}
+    for device in devices:
+        if device.response_timeout is not None:
+            units = found.setdefault(device.port, {})
+            units[device.unit_id] = max(device.response_timeout, units.get(device.unit_id, 0.0))
+    return found

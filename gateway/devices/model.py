@@ -197,6 +197,9 @@ class DeviceConfig(Model):
     unit_id: Annotated[int, Field(ge=1, le=247, description="the address of the device, 1 to 247")]
     model: str | None = None
     poll_interval: Annotated[Duration, Field(gt=0)] = 5.0
+    response_timeout: Annotated[
+        Duration | None, Field(gt=0, description="of this unit, whoever asks it; as its port by default")
+    ] = None
     publish: Annotated[Publish | None, Field(description='{ every = "5m", on_change = true }')] = None
     address_base: Literal[0, 1] = 0
     max_registers: Annotated[int, Field(ge=1, le=125)] = 125

@@ -3,9 +3,9 @@
 import asyncio
 from asyncio import Future
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal, Never
+from typing import Annotated, ClassVar, Literal, Never, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from ..contracts import Part, Request, Traced, Transactor, failed
 from ..errors import LineDown
@@ -41,6 +41,18 @@ class ClientConfig(PortConfig):
     late_answer_guard: Duration = 0.5
     queue: Annotated[int, Field(ge=1, le=1024)] = 16
     broadcast: bool = False
+    skip_silent: bool = True
+    coalesce: bool = True
+    cache: Annotated[Duration, Field(le=60)] = 0.0
+    echo: bool = False
+    _response_timeouts: Mapping[int, float] = PrivateAttr(
+        default_factory=dict
+    )  # of units that have their own
+
+    def completed(self, response_timeouts: Mapping[int, float]) -> Self:
+        told = self.model_copy()
+        told._response_timeouts = response_timeouts
+        return told
 
     @property
     def rules(self) -> Rules:
@@ -59,6 +71,11 @@ class ClientConfig(PortConfig):
             retries=self.retries,
             queue=self.queue,
             broadcast=self.broadcast,
+            skip_silent=self.skip_silent,
+            coalesce=self.coalesce,
+            cache=self.cache,
+            echo=self.echo,
+            response_timeouts=self._response_timeouts,
         )
 
     def busy(self, requests: Iterable[bytes]) -> float:

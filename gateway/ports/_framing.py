@@ -3,7 +3,8 @@
 The seam between `_bus` and RTU, ASCII, ttys and tests.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -23,6 +24,9 @@ class Answer(Protocol):
     def missing(self) -> int: ...
     @property
     def broken(self) -> bool: ...
+    @property
+    def begun(self) -> bool:
+        """What came may be the beginning of the answer; what else came is noise."""
 
 
 class Framing(Protocol):
@@ -57,3 +61,12 @@ class Rules:
     retries: int
     queue: int
     broadcast: bool
+    skip_silent: bool
+    coalesce: bool
+    cache: float  # 0: nothing is kept
+    echo: bool
+    response_timeouts: Mapping[int, float] = field(default_factory=dict)  # of units that have their own
+
+    def timeout(self, unit: int) -> float:
+        """To the first byte of its answer."""
+        return self.response_timeouts.get(unit, self.response_timeout)

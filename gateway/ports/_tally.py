@@ -4,17 +4,17 @@ Belongs to the port: it outlives its lines and its reloads, and nothing is decid
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..host.tty import DriverCounts, Line
+from ..policy.silent import AFTER
 from ..settings import PortConfig
 from ..status import Errors, Latency, PartStatus, UnitStatus
 
 _LATENCIES = 256  # of the last answers of one unit
 _WINDOW = 10.0  # seconds over which busy_pct is taken, at least
-_SILENT_AFTER = 2  # timeouts in a row
 
 
 @dataclass
@@ -25,12 +25,13 @@ class Unit:
     answers: int = 0
     timeouts: int = 0
     late: int = 0
+    late_after: float = 0.0  # seconds that the last late answer took
     timeouts_in_a_row: int = 0
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))  # seconds
 
     def status(self) -> UnitStatus:
         return {
-            "state": "silent" if self.timeouts_in_a_row >= _SILENT_AFTER else "ok",
+            "state": "silent" if self.timeouts_in_a_row >= AFTER else "ok",
             "requests": self.requests,
             "answers": self.answers,
             "timeouts": self.timeouts,
@@ -95,6 +96,40 @@ class Tally:
         if found is None:
             found = self.units[unit] = Unit()
         return found
+
+    def asked(self, unit: int) -> None:
+        self.tx_frames += 1
+        self.unit(unit).requests += 1
+
+    def answered(self, unit: int, after: float, *, exception: bool) -> None:
+        known = self.unit(unit)
+        known.answers += 1
+        known.timeouts_in_a_row = 0
+        known.latencies.append(after)
+        self.rx_frames += 1
+        self.exceptions += exception
+
+    def timed_out(self, unit: int, noise: bool) -> None:
+        """`noise`: something came, but no answer, nor the beginning of one."""
+        known = self.unit(unit)
+        known.timeouts += 1
+        known.timeouts_in_a_row += 1
+        self.short += noise
+        self.timeout += not noise
+
+    def came_late(self, unit: int, after: float) -> None:
+        """The answer to a request that had timed out: the unit is slow, not silent."""
+        known = self.unit(unit)
+        known.late += 1
+        known.late_after = after
+        known.timeouts_in_a_row = 0
+        self.late += 1
+
+    def forget_the_absent(self, known: Collection[int]) -> None:
+        """The units that have not answered, but for those."""
+        for number, unit in tuple(self.units.items()):
+            if number not in known and not unit.answers and not unit.late:
+                del self.units[number]
 
     def _driver_counts(self) -> DriverCounts | None:
         now = self._line.driver_counts() if self._line is not None else None

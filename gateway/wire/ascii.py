@@ -100,6 +100,13 @@ class Answer:
         return self._noise + len(self._got)
 
     @property
+    def begun(self) -> bool:
+        """What came may be the beginning of the answer."""
+        digits = bytes(self._got[1 : 1 + _HEAD]).upper()
+        heads = self._good_head, self._exception_head
+        return self.broken or (bool(self._got) and any(head.startswith(digits) for head in heads))
+
+    @property
     def missing(self) -> int:
         """How many characters must come at least before anything more can be said."""
         head = bytes(self._got[1 : 1 + _HEAD]).upper()

@@ -105,6 +105,16 @@ class Answer:
         return len(self._got)
 
     @property
+    def begun(self) -> bool:
+        """What came may be the beginning of the answer."""
+        got, function = self._got, self._request[0]
+        last = len(got) - 1
+        return any(
+            got[at] == self._unit and (at == last or got[at + 1] & ~EXCEPTION == function)
+            for at in range(len(got))
+        )
+
+    @property
     def missing(self) -> int:
         """How many bytes must come at least before anything more can be said: the function, then the rest."""
         got = self._got

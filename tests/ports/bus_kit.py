@@ -37,6 +37,10 @@ RULES = Rules(
     retries=1,
     queue=16,
     broadcast=False,
+    skip_silent=True,
+    coalesce=True,
+    cache=0.0,
+    echo=False,
 )
 
 

@@ -196,8 +196,11 @@ async def test_each_unit_has_its_own_counts() -> None:
 @in_virtual_time
 async def test_a_silent_unit_that_answers_again_is_not_silent_any_more() -> None:
     with Rig(in_turn(silent, silent, answering)) as rig:
-        for _ in range(3):
+        for _ in range(2):
             await rig.outcome(read(2))
+        assert rig.tally.unit(2).status()["state"] == "silent"
+        await asyncio.sleep(0.6)
+        await rig.outcome(read(2))
         assert rig.tally.unit(2).status()["state"] == "ok"
 
 
@@ -266,9 +269,9 @@ async def test_a_line_that_is_never_idle_is_a_hundred_percent_busy() -> None:
 @in_virtual_time
 async def test_a_line_that_waits_for_silent_devices_is_busy_too() -> None:
     with Rig(silent, request_timeout=100.0) as rig:
-        for _ in range(10):
-            rig.ask(ASK)
-        await asyncio.sleep(14)
+        for unit in range(1, 12):
+            rig.ask(read(unit))
+        await asyncio.sleep(11)
         assert rig.occupancy.percent() > 90.0  # the exchange that still lasts is not counted yet
 
 

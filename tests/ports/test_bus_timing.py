@@ -194,12 +194,12 @@ async def test_a_repeated_read_is_not_thrown_away_because_it_waited_long_at_firs
 
 
 @in_virtual_time
-async def test_after_a_timeout_the_line_is_closed_for_the_guard() -> None:
+async def test_after_a_timeout_the_line_is_closed_for_its_unit_as_long_as_the_guard() -> None:
     with Rig(in_turn(silent, answering)) as rig:
-        first, second = rig.ask(ASK), rig.ask(read(2))
+        first, second = rig.ask(ASK), rig.ask(read(1, 50))
         await asyncio.wait([first])
         silent_since = now()
-        assert await second == values(read(2))
+        assert await second == values(read(1, 50))
         assert rig.line.sent[1].at - silent_since == pytest.approx(rig.rules.late_answer_guard)
 
 
@@ -220,9 +220,9 @@ async def test_a_late_answer_is_counted_and_opens_the_line_again() -> None:
 @in_virtual_time
 async def test_noise_after_a_timeout_keeps_the_line_closed_until_it_was_quiet_for_the_guard() -> None:
     with Rig(in_turn(lambda frame: [Coming(1.3, b"\x00")], answering)) as rig:
-        first, second = rig.ask(ASK), rig.ask(read(2))
+        first, second = rig.ask(ASK), rig.ask(read(1, 50))
         await asyncio.wait([first])
-        assert await second == values(read(2))
+        assert await second == values(read(1, 50))
         noise_ended = GAP + REQUEST_TAKES + 1.3 + CHARACTER
         assert rig.line.sent[1].at == pytest.approx(noise_ended + rig.rules.late_answer_guard)
 
@@ -245,12 +245,23 @@ async def test_a_noise_before_the_timeout_does_not_open_the_line_to_the_late_ans
 
 
 @in_virtual_time
-async def test_an_answer_that_is_still_coming_at_the_deadline_ends_before_the_read_is_repeated() -> None:
-    """By a USB adapter it comes in pieces with pauses longer than the gap between them."""
+async def test_an_answer_that_begins_in_time_may_end_late() -> None:
+    """By a USB adapter or a radio it comes in pieces with pauses longer than the gap between them."""
 
     def halting(frame: bytes) -> list[Coming]:
         answer = good(frame)
-        return [Coming(0.99, answer[:2]), Coming(0.02, answer[2:4]), Coming(0.02, answer[4:])]
+        return [Coming(0.99, answer[:2]), Coming(0.1, answer[2:4]), Coming(0.03, answer[4:])]
+
+    with Rig(halting) as rig:
+        assert await rig.outcome(ASK) == values(ASK)
+        assert (len(rig.line.sent), rig.errors) == (1, {})
+
+
+@in_virtual_time
+async def test_an_answer_that_stops_in_the_middle_ends_before_the_read_is_repeated() -> None:
+    def halting(frame: bytes) -> list[Coming]:
+        answer = good(frame)
+        return [Coming(0.99, answer[:2]), Coming(0.3, answer[2:])]
 
     with Rig(in_turn(halting, answering)) as rig:
         assert await rig.outcome(ASK) == values(ASK)
