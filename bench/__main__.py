@@ -15,13 +15,18 @@ from pathlib import Path
 import gateway
 from gateway.demo.gatewayd import GatewaydError
 
-from . import fleet, footprint, modbus, outage, raw, watch, wear
+from . import arbiter, fleet, footprint, modbus, outage, raw, watch, wear
 from .neighbours import Neighbours
 from .simulator import Simulator
 from .table import Effort, Row, head
 
 ROWS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "modbus": modbus.paced,
+    "strict": modbus.strict,
+    "same": arbiter.identical,
+    "dead": arbiter.dead,
+    "fair": arbiter.hosts,
+    "polled": arbiter.polled,
     "overhead": modbus.unpaced,
     "raw": raw.throughput,
     "echo": raw.latency,

@@ -24,9 +24,13 @@ def memory(pid: int) -> tuple[float, float]:
     return sizes["VmRSS"], sizes["VmHWM"]
 
 
-def modbus(tty: str, baudrate: int, listen: int) -> str:
-    """One bus, one modbus-server link. Unpaced (baudrate 0): no silence is kept."""
-    return GATEWAY + _modbus(tty, baudrate, listen)
+def modbus(tty: str, baudrate: int, listen: int, *, keys: str = "", polled: str = "") -> str:
+    """One bus, one modbus-server link. Unpaced (baudrate 0): no silence is kept.
+
+    `keys` are more lines of the port's table. `polled` is how often its unit 1 is read as a device, too.
+    """
+    device = POLLED.format(interval=polled) if polled else ""
+    return GATEWAY + _modbus(tty, baudrate, listen, keys) + device
 
 
 def crowd(tty: str, listen: int, clients: int, detect_within: float) -> str:
@@ -84,8 +88,18 @@ model = "meter"
 poll_interval = "1s"
 """
 
+POLLED = """
+[devices.one]
+port = "line"
+unit_id = 1
+poll_interval = "{interval}"
+[devices.one.points]
+first = {{ holding = 0, type = "uint16" }}
+last = {{ holding = 9, type = "uint16" }}
+"""
 
-def _modbus(tty: str, baudrate: int, listen: int) -> str:
+
+def _modbus(tty: str, baudrate: int, listen: int, keys: str = "") -> str:
     return f"""
 [ports.line]
 tty = "{tty}"
@@ -93,6 +107,7 @@ mode = "modbus-rtu"
 baudrate = {baudrate or 115200}
 format = "8E1"
 frame_gap = {'"auto"' if baudrate else '"0s"'}
+{keys}
 [links.scada]
 kind = "modbus-server"
 listen = "127.0.0.1:{listen}"

@@ -12,7 +12,7 @@ from gateway.demo.line import Wire
 from gateway.demo.scale import Scale
 
 from . import daemon, peers
-from .load import ModbusLoad, RawLoad
+from .load import ModbusLoad, RawLoad, one_each
 from .modbus import CLIENTS, UNITS, limit
 from .simulator import Flood, Simulator
 from .table import Effort, Row
@@ -78,7 +78,7 @@ def _config(lines: Simulator, ports: list[int], broker: int) -> str:
 
 
 def _modbus_hour(port: int) -> None:
-    with closing(ModbusLoad(port, CLIENTS)) as clients:
+    with closing(ModbusLoad(port, one_each(CLIENTS))) as clients:
         clients.run(600, TRANSACTIONS)
 
 

@@ -18,6 +18,7 @@ from .simulator import Flow, pattern
 
 COUNT = 10  # registers that each request reads
 REQUEST, ANSWER = 8, 5 + 2 * COUNT  # characters on the wire: FC 3 with unit and CRC
+ALL_OVER = range(0, 256 - COUNT, 7)  # where reads begin, so that nobody else wants the same
 
 
 def unit_registers(unit: int) -> Registers:
@@ -25,10 +26,10 @@ def unit_registers(unit: int) -> Registers:
     return Registers(holding={address: unit << 8 | address for address in range(256)})
 
 
-def _questions(unit: int) -> list[tuple[bytes, bytes]]:
+def _questions(unit: int, starts: Iterable[int]) -> list[tuple[bytes, bytes]]:
     """What follows the transaction id of request and answer: protocol, length, unit, PDU."""
     questions = []
-    for start in range(0, 256 - COUNT, 7):
+    for start in starts:
         words = [unit << 8 | start + offset for offset in range(COUNT)]
         question = struct.pack(">HHBBHH", 0, 6, unit, 3, start, COUNT)
         answer = struct.pack(f">HHBBB{COUNT}H", 0, 3 + 2 * COUNT, unit, 3, 2 * COUNT, *words)
@@ -60,65 +61,123 @@ def percentiles(values: Sequence[float]) -> tuple[float, float]:
     return cuts[49], cuts[98]
 
 
-class _Client:
-    """One connection that asks again as soon as it is answered."""
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """One connection, and what it reads of one unit."""
 
-    def __init__(self, port: int, unit: int) -> None:
-        self.socket = connect(port)
-        self._questions = _questions(unit)
+    unit: int
+    host: str = "127.0.0.1"  # from where it comes
+    starts: Sequence[int] = ALL_OVER  # of its reads, in turn
+    pipelined: int = 1  # requests that it has under way at once
+    every: float = 0.0  # seconds from one request to the next; 0: as soon as it is answered
+
+
+class _Client:
+    """An asker at work."""
+
+    def __init__(self, port: int, asker: Asker) -> None:
+        self.socket = connect(port, asker.host)
+        self.answers = Answers()
+        self._questions = _questions(asker.unit, asker.starts)
+        self._every = asker.every
         self._turn = 0
         self._buffer = b""
-        self._expected = b""
-        self._asked = 0.0
+        self._asked: dict[bytes, tuple[bytes, float]] = {}  # by transaction id: the answer, and since when
+        self._next = 0.0  # when it may ask again
+
+    @property
+    def due(self) -> float | None:
+        """When it wants to ask next; None while it waits for an answer."""
+        return None if self._asked else self._next
 
     def ask(self) -> None:
         question, answer = self._questions[self._turn % len(self._questions)]
         transaction = struct.pack(">H", self._turn & 0xFFFF)
         self._turn += 1
-        self._expected = transaction + answer
-        self._buffer = b""
-        self._asked = time.monotonic()
+        now = time.monotonic()
+        self._asked[transaction] = transaction + answer, now
+        self._next = now + self._every
         self.socket.send(transaction + question)
 
-    def hear(self, answers: Answers) -> bool:
-        """Whether the question is settled."""
+    def hear(self) -> int:
+        """How many questions are settled."""
         data = self.socket.recv(4096)
         if not data:
             raise ConnectionError("the gateway closed a client's connection")
         self._buffer += data
-        if len(self._buffer) < 9 or len(self._buffer) < 6 + self._buffer[5]:
-            return False
-        if self._buffer == self._expected:
+        settled = 0
+        while len(self._buffer) >= 9 and len(self._buffer) >= (size := 6 + self._buffer[5]):
+            frame, self._buffer = self._buffer[:size], self._buffer[size:]
+            self._judge(frame)
+            settled += 1
+        return settled
+
+    def _judge(self, frame: bytes) -> None:
+        answers = self.answers
+        expected, since = self._asked.pop(frame[:2], (b"", 0.0))
+        if frame == expected:
             now = time.monotonic()
             answers.times.append(now)
-            answers.waits.append(now - self._asked)
-        elif len(self._buffer) == 9 and self._buffer[7] & 0x80 and self._buffer[:2] == self._expected[:2]:
-            code = self._buffer[8]
-            answers.exceptions[code] = answers.exceptions.get(code, 0) + 1
+            answers.waits.append(now - since)
+        elif expected and len(frame) == 9 and frame[7] & 0x80:
+            answers.exceptions[frame[8]] = answers.exceptions.get(frame[8], 0) + 1
         else:
             answers.wrong += 1
-        return True
+
+
+def one_each(count: int) -> list[Asker]:
+    """So many, each with a unit of its own from 1 on."""
+    return [Asker(unit=unit) for unit in range(1, count + 1)]
 
 
 class ModbusLoad:
-    """`count` Modbus TCP clients, each with a unit of its own from 1 on, each with one request under way."""
+    """Modbus TCP clients that keep a gateway busy."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, askers: Iterable[Asker]) -> None:
         self._selector = selectors.DefaultSelector()
-        self._clients = [_Client(port, unit) for unit in range(1, count + 1)]
-        for client in self._clients:
+        self._clients: list[_Client] = []
+        self._slow: list[_Client] = []  # those that ask by the clock
+        for asker in askers:
+            client = _Client(port, asker)
             self._selector.register(client.socket, selectors.EVENT_READ, client)
-            client.ask()
+            self._clients.append(client)
+            if asker.every:
+                self._slow.append(client)
+            for _ in range(asker.pipelined):
+                client.ask()
 
     def run(self, seconds: float, most: int | None = None) -> Answers:
         """Answers of the next `seconds`, or the next `most` ones and those that came with them."""
         answers = Answers()
+        for client in self._clients:
+            client.answers = answers
         deadline = time.monotonic() + seconds
         while (now := time.monotonic()) < deadline and (most is None or len(answers.times) < most):
-            for key, _ in self._selector.select(deadline - now):
-                if key.data.hear(answers):
-                    key.data.ask()
+            self._step(now, deadline)
         return answers
+
+    def run_each(self, seconds: float) -> list[Answers]:
+        """The answers that each asker gets in the next `seconds`."""
+        for client in self._clients:
+            client.answers = Answers()
+        deadline = time.monotonic() + seconds
+        while (now := time.monotonic()) < deadline:
+            self._step(now, deadline)
+        return [client.answers for client in self._clients]
+
+    def _step(self, now: float, deadline: float) -> None:
+        for client in self._slow:
+            if (due := client.due) is not None:
+                if due <= now:
+                    client.ask()
+                else:
+                    deadline = min(deadline, due)
+        for key, _ in self._selector.select(deadline - now):
+            client = key.data
+            settled = client.hear()
+            if client not in self._slow:
+                for _ in range(settled):
+                    client.ask()
 
     def close(self) -> None:
         for client in self._clients:
@@ -216,12 +275,12 @@ def _answered(connection: socket.socket) -> None:
             raise TimeoutError("nothing comes back")
 
 
-def connect(port: int) -> socket.socket:
-    """To 127.0.0.1, without delay, and with a deadline for everything; it may still be about to listen."""
+def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """To 127.0.0.1 from `host`, at once and with a deadline for all; it may still be about to listen."""
     deadline = time.monotonic() + 5
     while True:
         try:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+            connection = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(host, 0))
         except ConnectionRefusedError:
             if time.monotonic() > deadline:
                 raise

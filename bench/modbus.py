@@ -1,4 +1,4 @@
-"""Rows: eight Modbus TCP clients on one bus, paced and unpaced."""
+"""Rows: eight Modbus TCP clients on one bus: paced, with slaves that insist on the silence, and unpaced."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -11,7 +11,7 @@ from gateway.demo.gatewayd import Gatewayd, free_port
 from gateway.demo.line import Wire
 
 from . import daemon
-from .load import ANSWER, REQUEST, Answers, ModbusLoad, unit_registers
+from .load import ANSWER, REQUEST, Answers, ModbusLoad, one_each, unit_registers
 from .simulator import Simulator
 from .table import Effort, Row
 
@@ -77,6 +77,26 @@ def paced(effort: Effort) -> Iterator[Row]:
         )
 
 
+def strict(effort: Effort) -> Iterator[Row]:
+    """The same with slaves that lose a request inside the silence: then nobody gets anything for a second."""
+    for baudrate, share, _ in GOALS:
+        wire = Wire(baudrate=baudrate)
+        most, measured = limit(wire), _measure(wire, effort, strict=True)
+        rate, count = measured.per_second, measured.count
+        yield Row(
+            figure=f"Modbus at {baudrate}, strict slaves",
+            required=f">= {share:.0%} of {most:.2f} tx/s",
+            measured=f"{rate:.2f} tx/s, {rate / most:.1%}",
+            ok=rate >= share * most,
+        )
+        yield Row(
+            figure="  requests lost inside the silence",
+            required="< 1 %",
+            measured=f"{count.short_gaps} of {count.requests + count.short_gaps}",
+            ok=count.short_gaps * 100 < count.requests + count.short_gaps,
+        )
+
+
 def unpaced(effort: Effort) -> Iterator[Row]:
     """An infinitely fast line and `frame_gap = "0s"`: what the gateway itself costs."""
     measured = _measure(Wire(baudrate=0), effort)
@@ -91,12 +111,12 @@ def unpaced(effort: Effort) -> Iterator[Row]:
     yield Row(figure="  CPU per transaction", required="<= 0.12 ms", measured=f"{cpu:.3f} ms", ok=cpu <= 0.12)
 
 
-def _measure(wire: Wire, effort: Effort) -> Measured:
+def _measure(wire: Wire, effort: Effort, *, strict: bool = False) -> Measured:
     port = free_port()
     with ExitStack() as stack:
-        lines = stack.enter_context(Simulator(partial(Bus, UNITS, wire)))
+        lines = stack.enter_context(Simulator(partial(Bus, UNITS, wire, strict=strict)))
         gateway = stack.enter_context(Gatewayd(daemon.modbus(lines.ttys[0], wire.baudrate, port)))
-        clients = stack.enter_context(closing(ModbusLoad(port, CLIENTS)))
+        clients = stack.enter_context(closing(ModbusLoad(port, one_each(CLIENTS))))
         clients.run(WARM_UP)
         before: Count = lines.call(0, "count")
         runs, cpu = [], []

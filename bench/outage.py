@@ -12,7 +12,7 @@ from gateway.demo.gatewayd import Gatewayd, GatewaydError, free_port
 from gateway.demo.line import Line, Wire
 
 from . import daemon, peers
-from .load import ModbusLoad
+from .load import ModbusLoad, one_each
 from .modbus import CLIENTS, UNITS, WARM_UP, limit
 from .simulator import Simulator
 from .table import Effort, Row
@@ -218,7 +218,7 @@ def _beside(effort: Effort) -> tuple[float, float]:
         gateway = stack.enter_context(Gatewayd(bus + config))
         outage = stack.enter_context(Outage(lines, gateway, port))
         outage.append(round(2 * REPLAY * seconds))
-        clients = stack.enter_context(closing(ModbusLoad(scada, CLIENTS)))
+        clients = stack.enter_context(closing(ModbusLoad(scada, one_each(CLIENTS))))
         outage.end()
         clients.run(WARM_UP)
         runs = [_run(outage, clients, effort.seconds) for _ in range(effort.runs)]

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from itertools import islice
-from time import time
+from time import monotonic, time
 from typing import NamedTuple, Protocol
 
 from .contracts import Frame
 from .errors import LinkDown
 from .flow import Fan, Tap, WhenFull
 from .policy.arrivals import Arrivals
+from .policy.episodes import Ration
 from .policy.outlook import Rate
 from .status import BufferStatus
 
@@ -122,12 +123,11 @@ class Buffer:
         self._held: deque[Record] = deque(start.records)
         self.held_size = sum(record.size for record in start.records)  # bytes in memory
         self._taps: list[Tap[Frame] | Tap[bytes]] = []
-        self._arrivals = Arrivals()
-        self._more = Event()
+        self._arrivals, self._more = Arrivals(), Event()
         self._blocking = self._rewound = False
+        self._lines = Ration(6, 60.0)  # of the log, while it is full now and then not
         self._dropping: set[str] = set()  # why: each is said once, until it is over
-        self._bytes = Rate()  # appended
-        self._records, self._confirmed = Rate(over=10.0), Rate(over=10.0)  # appended and confirmed
+        self._bytes, self._records, self._confirmed = Rate(), Rate(over=10.0), Rate(over=10.0)
         self.aside: Callable[[Record], None] | None = None  # where records go that nobody takes
         self.offer: Callable[[Record], bool] | None = None  # takes one in its writer's callback, or declines
 
@@ -147,8 +147,7 @@ class Buffer:
     def append(self, stream: str, item: Frame | bytes) -> bool:
         """Bytes are taken as of now. Always True: usable as a tap's `offer`."""
         frame = item if isinstance(item, Frame) else Frame(time(), item)
-        seq = self.seqs.get(stream, self._first_seq - 1) + 1
-        self.seqs[stream] = seq
+        seq = self.seqs[stream] = self.seqs.get(stream, self._first_seq - 1) + 1
         self.keep(Record(0, stream, seq, frame.at, self._clock_set(), frame.data))
         return True
 
@@ -263,7 +262,7 @@ class Buffer:
         size, room = self.size, self._room
         if _FULL in self._dropping and size < room * _ROOM:
             self._dropping.discard(_FULL)
-            log.info("%s: its buffer has room again; dropped until now: %d", self.name, self.dropped)
+            self._tell(logging.INFO, f"has room again; dropped until now: {self.dropped}")
         part = _ROOM if self._blocking else 1.0
         full = size >= room * part or self.held_size >= (IN_MEMORY - _SLACK) * part
         blocking = full and self.rules.when_full is WhenFull.BLOCK
@@ -363,12 +362,15 @@ class Buffer:
         self.dropped += records
         if why not in self._dropping:
             self._dropping.add(why)
-            rule = f" ({self.rules.when_full})" if why == _FULL else ""
-            log.warning("%s: its buffer drops what %s%s", self.name, why, rule)
+            self._tell(logging.WARNING, f"drops what {why}" + f" ({self.rules.when_full})" * (why == _FULL))
+
+    def _tell(self, level: int, what: str) -> None:
+        if self._lines.allows(monotonic()):
+            log.log(level, "%s: its buffer %s", self.name, what)
 
     def _hold(self, blocking: bool) -> None:
         if blocking and not self._blocking:
-            log.warning("%s: its buffer is full: whatever fills it has to wait", self.name)
+            self._tell(logging.WARNING, "is full: whatever fills it has to wait")
         self._blocking = blocking
         for tap in self._taps:
             tap.hold(blocking)
@@ -381,11 +383,9 @@ class Buffer:
             rate.tick(now)
 
     def status(self, wall: float) -> BufferStatus:
-        oldest = self._held[0].at if self._held else None
-        if self._backing.disk_records:
-            oldest = self._backing.oldest
-        filling = self._bytes.per_second
-        draining = self._confirmed.per_second - self._records.per_second
+        held = self._held[0].at if self._held else None
+        oldest = self._backing.oldest if self._backing.disk_records else held
+        filling, draining = self._bytes.per_second, self._confirmed.per_second - self._records.per_second
         return {
             "records": self.records,
             "bytes": self.size,

@@ -1,5 +1,5 @@
-"""What parts promise one another: Stream, Transactor, Sampled, and the Part that all of them are. Nothing
-else crosses a folder.
+"""What parts promise one another: Stream, Transactor, Asking, Sampled, Settable, and the Part that all of
+them are. Nothing else crosses a folder.
 
 Two kinds of traffic cross the gateway and must not be confused. A *stream* (raw bytes, frames, samples) owes
 nobody an answer and is kept while its far end is away. A *transaction* owes exactly one answer to one asker,
@@ -7,14 +7,17 @@ and late it is poison.
 """
 
 from asyncio import Future, get_running_loop
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field
 from enum import IntEnum
+from math import inf
 from typing import Any, NamedTuple, Never, Protocol, runtime_checkable
 
 from .errors import GatewayError
 from .flow import Fan
 from .status import Life, PartStatus
+from .wire.own_registers import Counts
 from .wire.points import Value
 
 
@@ -53,6 +56,49 @@ class Transactor(Protocol):
     """
 
     def ask(self, request: Request, /) -> Future[bytes]: ...
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A line whose master asks us: the mirror of a Transactor.
+
+    Inside the block its requests for these unit ids go to `target`, whose answers go to the line, if they
+    come in time; broadcasts go to every target, for unit 0. Nobody else may stand for one of these.
+    """
+
+    def answered_by(self, target: Transactor, units: Collection[int], /) -> AbstractContextManager[None]: ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A serial line that tells what it has counted, for whoever watches it by Modbus."""
+
+    def counts(self) -> Counts: ...
+
+
+class Settings(NamedTuple):
+    """Of a serial line."""
+
+    baudrate: int
+    format: str
+
+    def __str__(self) -> str:
+        return f"{self.baudrate} {self.format}"
+
+
+@runtime_checkable
+class Scannable(Transactor, Protocol):
+    """A serial line on which we ask, as `gatewayctl scan` needs it."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its own."""
+
+    def unnoticed(self) -> AbstractContextManager[None]:
+        """Units that are asked for the first time meanwhile, and do not answer, are forgotten after it."""
+
+    def elsewhere(self, settings: Settings, /) -> AbstractAsyncContextManager[Transactor]:
+        """The same tty with other settings, for the caller alone, while no session has it. LineDown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +189,42 @@ class Sampled(Protocol):
         """The last of these; `b""` before the first."""
 
 
+COMMAND_KEYS = frozenset({"id", "expires"})
+"""What a command may say beside its points: no point that can be written is called so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a command. `error` is one sentence, "" when all of it was done.
+
+    `values` are the points that were written, as their registers hold them now; `errors` the others, and why:
+    not written, or written perhaps, where the device gave no answer.
+    """
+
+    error: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Settable(Protocol):
+    """A device that takes commands, if points of it are `writable`."""
+
+    @property
+    def writable(self) -> Collection[str]:
+        """The names of the points that may be written; they may be others after a reload."""
+
+    def write(self, values: Mapping[str, object], expires: float = inf, /) -> Future[Outcome]:
+        """One command: these points get these values, in this order.
+
+        All of it is checked before any of it reaches the wire; then one write follows the other, up to the
+        first that fails. Commands of a device are carried out in the order of the calls. Nothing is written
+        that has not begun by `expires`, in loop time.
+        It never raises and never waits, and has exactly one outcome; who leaves does not undo it, so wait for
+        it by `asyncio.wait`, which cancels nothing.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Traced:
     """One line of `gatewayctl trace`."""
@@ -173,6 +255,13 @@ class Part(Protocol):
         """One life: open, say `life.up()`, serve, and leave by Down or by cancellation; never return."""
 
     def status(self) -> PartStatus: ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A port that can be kept closed: `away` is what whoever needs it is told meanwhile."""
+
+    away: str
 
 
 def failed(error: GatewayError) -> Future[bytes]:

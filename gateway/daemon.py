@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 from . import __version__, config, control, lastgood
 from .config import Loaded, Tree
-from .contracts import Traced
-from .control import Kept, Reloaded
+from .contracts import Scannable, Traced
+from .control import Event, Events, Kept, Reloaded
 from .errors import GatewayError
 from .flow import Fan
 from .host import clock, netlink
@@ -52,8 +52,11 @@ class Start(NamedTuple):
 class Gateway:
     """The running daemon as the control socket sees it: one site and one config file."""
 
-    def __init__(self, path: Path, start: Start, site: Site, buffers: Buffers, notifier: Notifier) -> None:
+    def __init__(
+        self, path: Path, start: Start, site: Site, buffers: Buffers, notifier: Notifier, events: Events
+    ) -> None:
         self._path, self._site, self._buffers, self._notifier = path, site, buffers, notifier
+        self._events = events
         self._tree, self._problems = start.tree, start.problems
         self._began, self._loaded_at = time.monotonic(), time.time()
         self._reloading = asyncio.Lock()
@@ -103,11 +106,31 @@ class Gateway:
             "devices": parts["devices"],
         }
 
+    def events(self) -> list[Event]:
+        return self._events.told()
+
     def trace(self, name: str, /) -> Fan[Traced]:
         traces = self._site.traces()
         if name not in traces:
             raise control.no_such("port, link or device", name, traces)
         return traces[name]
+
+    def line(self, port: str, /) -> Scannable:
+        return self._site.line(self._known(port))
+
+    def lent(self, port: str, /) -> AbstractAsyncContextManager[Scannable]:
+        return self._site.lent(self._known(port))
+
+    async def pause(self, port: str, seconds: float, /) -> None:
+        await self._site.pause(self._known(port), seconds)
+
+    def resume(self, port: str, /) -> None:
+        self._site.resume(self._known(port))
+
+    def _known(self, port: str) -> str:
+        if port not in (ports := self._site.status()["ports"]):
+            raise control.no_such("port", port, ports)
+        return port
 
     def buffers(self) -> Mapping[str, Kept]:
         return dict(map(self._kept, self._buffers.names()))
@@ -136,7 +159,7 @@ class Gateway:
                 await self._site.stop()
 
 
-async def _serve(path: Path, start: Start) -> None:
+async def _serve(path: Path, start: Start, events: Events) -> None:
     notifier = Notifier(os.environ)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -148,7 +171,7 @@ async def _serve(path: Path, start: Start) -> None:
         state = start.tree.gateway.state_dir or state_directory(os.environ)
         buffers = Buffers(state / "buffers", run / "buffers", _clock(loop))
         site = Site(scope, Random(), buffers)
-        gateway = Gateway(path, start, site, buffers, notifier)
+        gateway = Gateway(path, start, site, buffers, notifier, events)
         scope.start(netlink.follow(site.heard), "netlink")
         loop.add_signal_handler(signal.SIGHUP, lambda: scope.start(gateway.reload(), "reload"))
         async with control.serve(run / "control.sock", gateway):
@@ -204,21 +227,27 @@ def _log_all(level: int, lines: Sequence[str]) -> None:
         log.log(level, "%s", line)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gatewayd", description="Serial server and edge gateway.")
     parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help=f"default: {CONFIG}")
     parser.add_argument("--check", action="store_true", help="say what is wrong with the file, and exit")
     parser.add_argument("--version", action="version", version=f"gatewayd {__version__}")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments().parse_args(argv)
     if options.check:
         return _check(options.config)
     log_to_stderr()
+    events = Events()
+    logging.getLogger().addHandler(events)
     start = _start(options.config)
     if start is None:
         return 1
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(options.config, start))
+            runner.run(_serve(options.config, start, events))
     except GatewayError as error:
         log.error("%s", error)
         return 1

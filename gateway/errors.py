@@ -56,6 +56,10 @@ class NoAnswer(GatewayError):
     modbus = 0x0B
 
 
+class Garbled(NoAnswer):
+    """Something came, but no good frame."""
+
+
 class TooLate(NoAnswer):
     """It waited so long for its turn that nobody wants it any more: says nothing about the unit."""
 
@@ -67,9 +71,15 @@ class Busy(GatewayError):
 
 
 class Refused(GatewayError):
-    """The request itself is not allowed: an illegal function code."""
+    """The request itself is not allowed: an illegal function code, or one that this asker may not use."""
 
     modbus = 0x01
+
+
+class Forbidden(GatewayError):
+    """Whoever asks may not touch this unit, or these registers."""
+
+    modbus = 0x02
 
 
 class BadRequest(GatewayError):

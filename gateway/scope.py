@@ -36,7 +36,7 @@ class Scope:
         return self
 
     def start(self, life: Coroutine[Any, Any, R], name: str | None = None) -> Task[R]:
-        child = asyncio.create_task(life, name=name)
+        child = asyncio.create_task(life, name=name or self._parent.get_name())
         self._children.add(child)
         child.add_done_callback(self._ended)
         if self._left:
@@ -65,7 +65,8 @@ class Scope:
         cause = _cause(self._errors)
         if self._parent.cancelling() > self._cancelled_before:
             if not isinstance(cause, GatewayError | None):
-                log.error("internal error while it was told to end", exc_info=cause)
+                name = self._parent.get_name()
+                log.error("%s: internal error while it was told to end", name, exc_info=cause)
             cause = error if isinstance(error, CancelledError) else CancelledError()
         if cause is not None:
             raise cause from None
@@ -78,6 +79,18 @@ class Scope:
             self._alone = asyncio.get_running_loop().create_future()
             with suppress(CancelledError):  # `cancelling()` remembers it
                 await self._alone
+
+
+def whose() -> str:
+    """The part to which the running task belongs, for the log.
+
+    "links.scada". A child has its parent's name.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        task = None
+    return task.get_name() if task is not None else "gateway"
 
 
 def _cause(errors: Sequence[BaseException]) -> BaseException | None:

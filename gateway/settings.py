@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from . import _no_plugins  # noqa: F401  # isort: skip  (before pydantic)
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from .buffer import SMALL, Buffer, Durability, Rules
-from .contracts import Frame, Part, Sampled, Stream, Transactor
+from .contracts import Counted, Frame, Part, Sampled, Stream, Transactor
 from .flow import Fan, WhenFull
 from .policy.liveness import NAMED, Bounds
 from .policy.traffic import Heartbeat
 from .registers import Source
-from .values import Duration, Endpoint, Fault, Model, Size, duration
+from .values import Duration, Endpoint, Fault, Model, Networks, Size, duration
 
 
 def _detect_within(value: object) -> float:
@@ -103,6 +103,14 @@ class Need(NamedTuple):
     contract: type
 
 
+class Claim(NamedTuple):
+    """A link answers the master on `port` for these unit ids; `key` of its table says so."""
+
+    key: tuple[str | int, ...]
+    port: str
+    units: range
+
+
 class PortConfig(Model):
     """What every serial port has. A mode adds its own keys in its own file."""
 
@@ -145,7 +153,15 @@ class PortConfig(Model):
         """With what the rest of the file says of single units of this line: seconds by unit id."""
         return self
 
-    def build(self, name: str, /) -> Part:
+    def needs(self) -> Iterator[Need]:
+        """The ports that answer whoever asks on this one."""
+        yield from ()
+
+    def answered(self) -> Iterator[tuple[str, range]]:
+        """The unit ids for which they do, as they stand in its table `units`."""
+        yield from ()
+
+    def build(self, name: str, wiring: "Wiring", /) -> Part:
         """The port of this name, a part that offers `contract`. Each mode has its own."""
         raise AssertionError(f"{self.mode} builds nothing")
 
@@ -169,6 +185,11 @@ class LinkConfig(LinkTables):
         return None
 
     @property
+    def udp(self) -> bool:
+        """It speaks in datagrams: its addresses are not those of TCP, and at rest it says nothing."""
+        return False
+
+    @property
     def idle_traffic(self) -> Heartbeat | None:
         """What it says by itself while nobody has anything to say; None leaves that to TCP's keep-alive."""
         return None
@@ -184,6 +205,10 @@ class LinkConfig(LinkTables):
 
     def needs(self) -> Iterator[Need]:
         """The ports that this link uses."""
+        yield from ()
+
+    def claims(self) -> Iterator[Claim]:
+        """What this link, which is a Transactor then, answers for."""
         yield from ()
 
     def samples(self) -> Collection[str]:
@@ -204,12 +229,21 @@ class LinkConfig(LinkTables):
         raise AssertionError(f"{self.kind} builds nothing")
 
 
+def _not_nobody(networks: Networks) -> Networks:
+    if not networks:
+        raise ValueError("nobody could connect: without allow everybody may")
+    return networks
+
+
 class Listening(Model):
     """The keys of links that listen. Each kind has its own default of `max_clients`."""
 
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 32
     when_full_clients: Literal["drop-idle", "refuse"] = "drop-idle"
     kick_old_client: bool = False
+    allow: Annotated[
+        Networks, AfterValidator(_not_nobody), Field(description='who may connect, such as ["10.0.0.0/8"]')
+    ] = ()
 
 
 class Wiring(Protocol):
@@ -224,6 +258,12 @@ class Wiring(Protocol):
     def stream(self, port: str, /) -> Stream: ...
 
     def transactor(self, port: str, /) -> Transactor: ...
+
+    def counted(self, port: str, /) -> Counted:
+        """Of the same ports as `transactor`."""
+
+    def uptime(self) -> float:
+        """Seconds since the gateway was started."""
 
     def device(self, name: str, /) -> Sampled: ...
 

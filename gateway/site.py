@@ -7,31 +7,35 @@ session with the new config; another shape builds it anew, and with it whatever 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from random import Random
-from time import time
+from time import localtime, strftime, time
 from typing import NamedTuple, Never, Protocol
 
 from .buffer import Buffer, Rules
 from .config import Tree
-from .contracts import Frame, Part, Sampled, Stream, Traced, Transactor
+from .contracts import Asking, Closable, Counted, Frame, Part, Sampled, Scannable, Stream, Traced, Transactor
 from .devices.model import DeviceConfig
 from .devices.poller import Device
+from .errors import GatewayError
 from .flow import Fan
 from .host.netlink import News
 from .host.watch import at as watch_at
 from .policy.backoff import Backoff
+from .policy.episodes import Episodes
 from .scope import Scope
 from .settings import Identity, LinkConfig, PortConfig
 from .status import Life
 from .store.buffers import Name
-from .supervise import supervise
+from .supervise import Hold, supervise
 
 PORT_RETRY = 1.0  # seconds: a tty that is back should be used at once
 _GOODBYE = 2.5  # seconds that each group of parts has to end
 _GROUPS = ("ports", "devices", "links")  # in the order of birth
 _TRYING = {"ports": "waiting", "devices": "unknown", "links": "connecting"}
 _AT_WORK = frozenset({"up", "listening", "open", "ok"})
+_QUIET = 60.0  # seconds: a network that comes and goes is told once
 log = logging.getLogger(__name__)
 
 Config = PortConfig | DeviceConfig | LinkConfig
@@ -62,17 +66,25 @@ class Site:
     def __init__(self, scope: Scope, random: Random, buffers: Store) -> None:
         self._scope, self._random, self._buffers = scope, random, buffers
         self._now = asyncio.get_running_loop().time
+        self._began = self._now()
         self._configs: dict[Key, Config] = {}
         self._parts: dict[Key, Part] = {}
         self._lives: dict[Key, Life] = {}
         self._tasks: dict[Key, asyncio.Task[Never]] = {}
+        self._holds: dict[Key, Hold] = {}  # ports that are kept closed, and why
+        self._changing = asyncio.Lock()
         self._way_back = asyncio.Event()
+        self._told = Episodes(_QUIET, 16)  # interfaces that are back, in the log
 
     async def apply(self, tree: Tree, identity: Identity) -> list[str]:
         """Makes the site what `tree` says. Returns the names of what was started, stopped or changed.
 
         Each part has begun then: a link that can have its (numeric) address listens.
         """
+        async with self._changing:
+            return await self._apply(tree, identity)
+
+    async def _apply(self, tree: Tree, identity: Identity) -> list[str]:
         wanted = _wanted(tree)
         changed = {key for key in {*self._configs, *wanted} if self._configs.get(key) != wanted.get(key)}
         rebuilt = self._to_rebuild(wanted, changed)
@@ -88,23 +100,19 @@ class Site:
             if key not in wanted:
                 del self._lives[key]
         self._configs = wanted
-        for group in _GROUPS:
-            for key in wanted:
-                if key.group == group:
-                    self._begin(key, wanted[key])
+        for key in _in_order_of_birth(wanted):
+            self._begin(key, wanted[key])
         await asyncio.sleep(0)  # every session's first step: binding an address waits for nothing
         return [str(key) for key in sorted(changed | rebuilt)]
 
     def _to_rebuild(self, wanted: Mapping[Key, Config], changed: Iterable[Key]) -> set[Key]:
         """What is gone or has another shape, and what holds a reference to such a part."""
         rebuilt: set[Key] = set()
-        for group in _GROUPS:
-            for key, config in self._configs.items():
-                if key.group != group:
-                    continue
-                gone = key in changed and (key not in wanted or wanted[key].shape != config.shape)
-                if gone or any(used in rebuilt for used in _uses(config)):
-                    rebuilt.add(key)
+        for key in _in_order_of_birth(self._configs):
+            config = self._configs[key]
+            gone = key in changed and (key not in wanted or wanted[key].shape != config.shape)
+            if gone or any(used in rebuilt for used in _uses(config)):
+                rebuilt.add(key)
         return rebuilt
 
     def _begin(self, key: Key, config: Config) -> None:
@@ -117,13 +125,34 @@ class Site:
         life = self._lives.get(key)
         if life is None:
             life = self._lives[key] = Life(str(key), _TRYING[key.group], self._now, time)
+        self._tasks[key] = self._scope.start(self._lived(key, part, life), str(key))
+
+    async def _lived(self, key: Key, part: Part, life: Life) -> Never:
+        while (hold := self._holds.get(key)) is not None:
+            _keep_closed(part, hold.reason)
+            life.label("paused", hold.reason, hold.until)
+            await hold.over()
+            del self._holds[key]
+            _keep_closed(part, "the port is not open yet")
         way_back = self._way_back if key.group == "links" else None
-        self._tasks[key] = self._scope.start(supervise(part, life, self._backoff(config), way_back), str(key))
+        with self._answering(part):
+            await supervise(part, life, self._backoff(part.config), way_back)
+
+    @contextmanager
+    def _answering(self, part: Part) -> Iterator[None]:
+        """A link that stands for units on a port does so while its far end is away, too."""
+        with ExitStack() as claimed:
+            for claim in part.config.claims() if isinstance(part.config, LinkConfig) else ():
+                port = self._parts[Key("ports", claim.port)]
+                assert isinstance(port, Asking)
+                assert isinstance(part, Transactor)
+                claimed.enter_context(port.answered_by(part, claim.units))
+            yield
 
     def _build(self, name: str, config: Config) -> Part:
         match config:
             case PortConfig():
-                return config.build(name)
+                return config.build(name, self)
             case DeviceConfig():
                 return Device(name, config, self.transactor(config.port))
             case LinkConfig():
@@ -146,7 +175,8 @@ class Site:
                 case "carrier back":
                     watch.calm()
         if news.what in ("carrier back", "way back"):
-            log.info("the network is back%s", f" on {news.interface}" if news.interface else "")
+            if self._told.begins(news.interface, self._now()):
+                log.info("the network is back%s", f" on {news.interface}" if news.interface else "")
             self.way_back()
 
     def way_back(self) -> None:
@@ -167,6 +197,64 @@ class Site:
                 for task in late:
                     log.error("%s does not end", task.get_name())
 
+    # Ports that are let go of for a while
+
+    async def pause(self, port: str, seconds: float) -> None:
+        """Closes its tty, and opens it again after so long; whoever needs it is told so meanwhile.
+
+        GatewayError while it is scanned.
+        """
+        until = strftime("%H:%M:%S", localtime(time() + seconds))
+        hold = Hold(f"paused until {until} by gatewayctl", self._now() + seconds)
+        await self._close(Key("ports", port), hold)
+
+    def resume(self, port: str) -> None:
+        """Before that. GatewayError when it is not paused."""
+        hold = self._holds.get(Key("ports", port))
+        if hold is None or hold.until is None:
+            raise GatewayError(f"{port} is {hold.reason if hold else 'not paused'}")
+        hold.release()
+
+    @asynccontextmanager
+    async def lent(self, port: str) -> AsyncIterator[Scannable]:
+        """Its tty is closed, for the caller to open it, while the block lasts.
+
+        GatewayError when it is paused, or lent already.
+        """
+        hold, line = Hold("being scanned by gatewayctl"), self.line(port)
+        try:
+            await self._close(Key("ports", port), hold)
+            yield line
+        finally:
+            hold.release()
+
+    async def _close(self, key: Key, hold: Hold) -> None:
+        async with self._changing:
+            if key not in self._configs:
+                raise GatewayError(f"{key.name} has just left the config")
+            held = self._holds.get(key)
+            if held is not None and None in (held.until, hold.until):  # only a pause may follow a pause
+                raise GatewayError(f"{key.name} is {held.reason}")
+            self._holds[key] = hold
+            _keep_closed(self._parts[key], hold.reason)
+            log.info("%s: %s", key, hold.reason)
+            try:
+                await self._end((key,))
+            finally:
+                self._begin(key, self._configs[key])
+            await asyncio.sleep(0)  # now its state says so
+
+    def line(self, port: str) -> Scannable:
+        """Where its unit ids can be asked. GatewayError when it has none, or its master asks them."""
+        config, part = self._configs[Key("ports", port)], self._parts[Key("ports", port)]
+        assert isinstance(config, PortConfig)
+        if config.contract is Transactor and isinstance(part, Scannable):
+            return part
+        why = "a raw port has no unit ids"
+        if getattr(config, "role", None) == "server":
+            why = 'its role is "server": the master on this line asks, not we'
+        raise GatewayError(f"{port} cannot be asked: {why}")
+
     # The Wiring
 
     def stream(self, port: str, /) -> Stream:
@@ -178,6 +266,14 @@ class Site:
         part = self._parts[Key("ports", port)]
         assert isinstance(part, Transactor)
         return part
+
+    def counted(self, port: str, /) -> Counted:
+        part = self._parts[Key("ports", port)]
+        assert isinstance(part, Counted)
+        return part
+
+    def uptime(self) -> float:
+        return self._now() - self._began
 
     def device(self, name: str, /) -> Sampled:
         part = self._parts[Key("devices", name)]
@@ -197,7 +293,9 @@ class Site:
         """By group and name."""
         record: dict[str, dict[str, dict[str, object]]] = {group: {} for group in _GROUPS}
         for key in self._configs:
-            record[key.group][key.name] = {**self._lives[key].status(), **self._parts[key].status()}
+            life, part = self._lives[key].status(), self._parts[key].status()
+            reason = life["reason"] or part.get("reason", "")
+            record[key.group][key.name] = {**life, **part, "reason": reason}
         return record
 
     def traces(self) -> Mapping[str, Fan[Traced]]:
@@ -207,6 +305,11 @@ class Site:
 
     def _of(self, group: str) -> Iterator[Key]:
         return (key for key in self._configs if key.group == group)
+
+
+def _keep_closed(part: Part, reason: str) -> None:
+    assert isinstance(part, Closable)
+    part.away = reason
 
 
 def at_work(status: Mapping[str, Mapping[str, Mapping[str, object]]]) -> bool:
@@ -228,6 +331,15 @@ def _wanted(tree: Tree) -> dict[Key, Config]:
     return {Key(group, name): config for group, tables in groups for name, config in tables.items()}
 
 
+def _in_order_of_birth(configs: Mapping[Key, Config]) -> list[Key]:
+    """By group; inside one, ports that others answer for behind those."""
+
+    def rank(key: Key) -> tuple[int, bool]:
+        return _GROUPS.index(key.group), any(used.group == key.group for used in _uses(configs[key]))
+
+    return sorted(configs, key=rank)
+
+
 def _kept(links: Mapping[str, LinkConfig]) -> dict[Name, Rules]:
     return {Name(name, link.kind): link.keeps for name, link in links.items() if link.keeps is not None}
 
@@ -235,6 +347,8 @@ def _kept(links: Mapping[str, LinkConfig]) -> dict[Name, Rules]:
 def _uses(config: Config) -> Iterator[Key]:
     """The parts that this one's part holds a reference to."""
     match config:
+        case PortConfig():
+            yield from (Key("ports", need.port) for need in config.needs())
         case DeviceConfig():
             yield Key("ports", config.port)
         case LinkConfig():

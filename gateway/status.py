@@ -60,7 +60,10 @@ class Keepalive(TypedDict):
 
 
 class PeerStatus(TypedDict):
-    """One connection. What the kernel does not tell is None."""
+    """One connection, or one source of datagrams, which has neither proofs nor timers: they are None.
+
+    So is what the kernel does not tell.
+    """
 
     address: str
     since: str
@@ -69,12 +72,20 @@ class PeerStatus(TypedDict):
     requests: int
     silent_s: float
     proof_age_s: float | None  # None: the kernel is too old to tell, and keeps the bound by its own timers
-    detect_within_s: float  # longer than asked for where the path is too slow
+    detect_within_s: float | None  # longer than asked for where the path is too slow
     rtt_ms: float | None
     rto_ms: float | None
     retransmits: int | None
     unacked_bytes: int | None
-    keepalive: Keepalive
+    keepalive: Keepalive | None
+
+
+class DatagramsStatus(TypedDict):
+    """Of a link that speaks UDP: those that were not asked, or not answered, and why."""
+
+    malformed: int  # no request, or not exactly one
+    repeated: int  # in work, or written and answered already
+    dropped: int  # too many of one source wait, or the kernel did not take the answer
 
 
 class BufferStatus(TypedDict):
@@ -106,6 +117,14 @@ class Death(TypedDict):
     unacked_bytes: int | None  # written and not acknowledged by then
 
 
+class CommandStatus(TypedDict):
+    """What came down for devices."""
+
+    done: int
+    refused: int  # or not done as a whole
+    repeated: int  # by their id; told the outcome of the first once more
+
+
 class LifeStatus(TypedDict):
     """What supervision knows of every part."""
 
@@ -123,6 +142,7 @@ class PartStatus(TypedDict, total=False):
     """What a part adds to its life's record. A port, a link and a device each fill their own half of it."""
 
     # ports
+    reason: str  # what the counters mean, told while supervision has nothing to say
     mode: str
     role: str | None  # None where a mode has no roles
     tty: str
@@ -143,12 +163,16 @@ class PartStatus(TypedDict, total=False):
     ports: list[str]
     devices: list[str]
     endpoint: str
-    detect_within_s: float
+    detect_within_s: float | None  # None: it has no connections
     peers: list[PeerStatus]
-    refused: int
+    refused: int  # clients for whom there was no place; of a link that connects, what it could not deliver
+    not_allowed: int  # connections from addresses that are not in `allow`
+    denied: int  # requests that `access` or `clients` does not permit
+    datagrams: DatagramsStatus
     buffer: BufferStatus
     sent: int
     confirmed: int
+    commands: CommandStatus
     alive: int  # as it stands in its register
     # devices
     unit_id: int
@@ -239,7 +263,8 @@ class Life:
             log.warning("%s: %s; next try in %.1f s", self.name, reason, delay)
         elif now - self._told >= _TOLD_EVERY:
             away = now - self._away_since
-            log.warning("%s: %s; away for %.0f s; next try in %.1f s", self.name, reason, away, delay)
+            again = "%s: %s; away for %.0f s; next try in %.1f s"
+            log.warning(again, self.name, reason, away, delay, extra={"repeats": self.name})
         else:
             return
         self._told, self._told_up = now, False

@@ -7,6 +7,7 @@ one.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Never
 
 from .contracts import Part
@@ -17,6 +18,22 @@ from .status import Life
 BUGS_BEFORE_GIVING_UP = 5
 BUGS_ARE_FORGOTTEN_AFTER = 600.0  # seconds
 log = logging.getLogger(__name__)
+
+
+class Hold:
+    """Keeps a part from its sessions until it is released, or until a time on the loop's clock."""
+
+    def __init__(self, reason: str, until: float | None = None) -> None:
+        self.reason, self.until = reason, until
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def over(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self.until):
+                await self._released.wait()
 
 
 async def supervise(part: Part, life: Life, backoff: Backoff, way_back: asyncio.Event | None = None) -> Never:

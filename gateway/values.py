@@ -6,6 +6,7 @@ Importing this must stay cheap: every program of ours does it.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_interface
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self, TypeVar
 
@@ -15,12 +16,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from .policy.access import Network
 
 T = TypeVar("T")
 
@@ -161,6 +165,28 @@ Listen = Annotated[
     Endpoint,
     BeforeValidator(lambda value: endpoint(value, need_host=False)),
     WithJsonSchema({"type": "string"}),
+]
+
+
+def network(value: object) -> Network:
+    """ "10.0.0.8", "10.0.0.0/8", "2001:db8::/32"; what IPv6 calls ::ffff:10.0.0.8 is 10.0.0.8."""
+    if not isinstance(value, str):
+        raise ValueError('addresses stand in quotes: "10.0.0.8" or "10.0.0.0/8"')
+    try:
+        one = ip_interface(value)
+    except ValueError:
+        raise ValueError('an address is written "10.0.0.8" or "10.0.0.0/8", and never by name') from None
+    whole = one.network
+    if one.ip != whole.network_address:
+        raise ValueError(f'write "{whole}", or for that one address "{one.ip}"')
+    if isinstance(whole, IPv6Network) and whole.prefixlen >= 96 and (v4 := whole.network_address.ipv4_mapped):
+        return IPv4Network((v4, whole.prefixlen - 96))
+    return whole
+
+
+Networks = Annotated[
+    tuple[Annotated[Network, PlainValidator(network), WithJsonSchema({"type": "string"})], ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from buffer_kit import Buffers
 
 from gateway.buffer import Buffer
-from gateway.contracts import Frame, Part, Sampled, Stream, Transactor
+from gateway.contracts import Counted, Frame, Part, Sampled, Stream, Transactor
 from gateway.demo.line import Line, Wire
 from gateway.flow import Fan
 from gateway.policy.backoff import Backoff
@@ -104,6 +104,13 @@ class Wires:
     def transactor(self, port: str, /) -> Transactor:
         found: Transactor = self._ports[port]
         return found
+
+    def counted(self, port: str, /) -> Counted:
+        found: Counted = self._ports[port]
+        return found
+
+    def uptime(self) -> float:
+        return 70_000.9
 
     def device(self, name: str, /) -> Sampled:
         raise KeyError(name)

@@ -36,8 +36,8 @@ LAYERS = (  # imports go down only; what stands in one line does not know each o
 )
 PURE = {"wire", "policy"}
 DATA_MODULES = {
-    *("bisect", "collections", "dataclasses", "decimal", "enum", "functools", "itertools", "math"),
-    *("random", "re", "struct", "typing"),
+    *("bisect", "collections", "dataclasses", "decimal", "enum", "functools", "ipaddress"),
+    *("itertools", "math", "random", "re", "struct", "typing"),
 }
 KERNEL = {"fcntl", "serial", "socket", "ssl", "termios"}
 TOUCH_THE_KERNEL = {"host", "control", "ctl"}  # ctl is the other end of the control socket

@@ -90,6 +90,15 @@ def test_two_links_may_not_listen_on_one_address(one: str, other: str, clash: bo
         assert told == ([f"links.b.listen: links.a listens on {first} already"] if clash else [])
 
 
+def test_tcp_and_udp_have_addresses_of_their_own(tmp_path: Path) -> None:
+    link = '[links.{0}]\nkind = "modbus-server"\nlisten = ":502"\nport = "meters"\ntransport = "{1}"\n'
+    both = METERS + link.format("a", "tcp") + link.format("b", "udp")
+    assert said(read(tmp_path, both)) == []
+    assert said(read(tmp_path, both + link.format("c", "udp"))) == [
+        "links.c.listen: links.b listens on :502 already"
+    ]
+
+
 def test_two_names_of_one_line_are_found_out(tmp_path: Path) -> None:
     (tmp_path / "by-id").symlink_to("ttyUSB0")
     text = METERS.replace("/dev/", f"{tmp_path}/") + SCALE.replace("/dev/ttyUSB1", f"{tmp_path}/by-id")

@@ -90,6 +90,13 @@ def test_programs_get_the_same_numbers(good: str, capsys: pytest.CaptureFixture[
     }
 
 
+def test_a_link_that_says_nothing_at_rest_costs_nothing(tmp_path: Path) -> None:
+    link = '[links.scada]\nkind = "modbus-server"\nlisten = ":502"\nport = "meters"\n'
+    loaded = read(tmp_path, METERS + link + 'transport = "udp"\nliveness.detect_within = "metered"')
+    assert loaded.volumes == {}
+    assert loaded.report(Path("x")) == "x: good"
+
+
 def test_a_bad_file_says_nothing_of_that(tmp_path: Path) -> None:
     loaded = read(tmp_path, cloud("mqtt://broker", "20s") + "prefx = 'x'")
     assert loaded.volumes == {}

@@ -185,6 +185,7 @@ async def test_garbage_gets_one_line_and_the_door(path: Path, data: bytes) -> No
         assert await client.answer() is None
 
 
+VERBS = "buffer, clear, events, export, pause, read, reload, resume, scan, status, trace, version, write"
 WRONG = {
     "an unknown verb": (
         {"verb": "stauts"},
@@ -192,11 +193,11 @@ WRONG = {
     ),
     "a verb that cannot be written": (
         {"verb": "\ud800"},
-        'no verb is called "\ud800"; there are: buffer, clear, export, reload, status, trace, version',
+        f'no verb is called "\ud800"; there are: {VERBS}',
     ),
     "a long verb": (
         {"verb": "x" * 5000},
-        f'no verb is called "{"x" * 60}"; there are: buffer, clear, export, reload, status, trace, version',
+        f'no verb is called "{"x" * 60}"; there are: {VERBS}',
     ),
     "a missing name": ({"verb": "trace"}, '"trace" needs "name"'),
     "an unknown key": ({"verb": "status", "nmae": "x"}, '"status" has no "nmae"'),

@@ -9,6 +9,7 @@ from socket import AF_UNIX, socket
 
 import pytest
 from control_kit import Client, Daemon, connected, until
+from log_kit import ours
 
 from gateway import control
 from gateway.contracts import Traced
@@ -98,7 +99,7 @@ async def test_a_client_that_leaves_without_reading_disturbs_nobody(
             async with connected(path) as client:
                 client.send(b'{"verb":"status"}\n' * 20)
         await until_answered(path)
-    assert not caplog.records
+    assert not ours(caplog)
 
 
 class Broken(Daemon):
@@ -115,7 +116,7 @@ async def test_a_bug_of_ours_is_logged_and_told_and_ends_nothing(
         answer = await client.ask(verb="status")
         assert answer == {"ok": False, "error": "internal error: OSError('this is a bug')"}
         assert (await client.ask(verb="version"))["ok"]
-    assert [(record.levelno, record.exc_info is not None) for record in caplog.records] == [
+    assert [(record.levelno, record.exc_info is not None) for record in ours(caplog)] == [
         (logging.ERROR, True)
     ]
 

@@ -202,6 +202,7 @@ async def test_status_loads_nothing_of_the_daemon(path: Path) -> None:
     assert {name for name in loaded if name.startswith("gateway")} == {
         "gateway",
         "gateway.ctl",
+        "gateway.ctl.arguments",
         "gateway.ctl.asking",
         "gateway.ctl.terminal",
         "gateway.show",

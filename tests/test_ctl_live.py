@@ -1,22 +1,16 @@
 """What gatewayctl shows for as long as somebody looks: traces, and pictures on a terminal."""
 
 import asyncio
-import fcntl
 import json
 import os
-import pty
 import signal
-import struct
-import subprocess
-import termios
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from control_kit import RECORDS, Daemon, until
 from ctl_kit import COMMAND, ROOT, Run, ctl, ended, lines, started
+from terminal_kit import terminal
 
 from gateway import control
 from gateway.contracts import Traced
@@ -92,52 +86,6 @@ async def test_a_reader_that_has_seen_enough_ends_a_trace_quietly(path: Path) ->
 
 
 # terminals
-
-
-class Terminal:
-    """The other side of a pseudo terminal in which gatewayctl runs."""
-
-    def __init__(self, process: subprocess.Popen[bytes], fd: int) -> None:
-        self.process, self._fd, self.seen = process, fd, ""
-
-    async def shows(self, text: str, times: int = 1) -> None:
-        """Waits until `text` was written so many times."""
-        while self.seen.count(text) < times:
-            await asyncio.sleep(0.005)
-            try:
-                self.seen += os.read(self._fd, 65536).decode()
-            except BlockingIOError:
-                continue
-
-    async def ended(self) -> int:
-        while self.process.poll() is None:
-            await asyncio.sleep(0.005)
-        return self.process.returncode
-
-
-@contextmanager
-def terminal(path: Path, *arguments: str, size: tuple[int, int], **environment: str) -> Iterator[Terminal]:
-    """`size` is rows and columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-    os.set_blocking(ours, False)
-    plain = {key: os.environ[key] for key in os.environ if key != "NO_COLOR"} | {"TERM": "xterm"}
-    process = subprocess.Popen(
-        [*COMMAND, "--socket", str(path), *arguments],
-        cwd=ROOT,
-        env=plain | environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        yield Terminal(process, ours)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
 
 
 async def test_a_terminal_gets_colour_and_its_own_width(path: Path) -> None:

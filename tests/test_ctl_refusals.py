@@ -106,7 +106,10 @@ def test_permission_denied_names_the_group_to_join(
 # usage
 
 
-VERBS = ("status", "check", "reload", "trace", "buffer", "buffer export", "buffer clear", "schema", "version")
+VERBS = (
+    *("status", "check", "reload", "trace", "read", "write", "scan", "pause", "resume"),
+    *("buffer", "buffer export", "buffer clear", "schema", "support", "version"),
+)
 ALL = ", ".join(VERBS)
 
 
@@ -121,8 +124,20 @@ async def test_a_verb_that_looks_may_be_abbreviated(path: Path, typed: str) -> N
         ([], f"the verbs are {ALL}"),
         (["--json"], f"the verbs are {ALL}"),
         (["start"], f'the verbs are {ALL}; not "start"'),
-        (["s"], '"s" may be status or schema'),
-        (["r"], '"r" may be reload, which changes something: write it in full'),
+        (["s"], '"s" may be status or scan or schema or support'),
+        (["r"], '"r" may be reload or read or resume'),
+        (["wri"], '"wri" may be write, which changes something: write it in full'),
+        (["sca"], '"sca" may be scan, which changes something: write it in full'),
+        (["pau"], '"pau" may be pause, which changes something: write it in full'),
+        (["resu"], '"resu" may be resume, which changes something: write it in full'),
+        (["pause", "meters"], "the following arguments are required: --for"),
+        (["read", "meters", "1"], "the following arguments are required: TABLE, ADDRESS"),
+        (["read", "meters", "x", "holding", "0"], "argument UNIT_ID: invalid number value: 'x'"),
+        (["write", "meters", "1", "coil", "0"], "the following arguments are required: VALUE"),
+        (
+            ["scan", "meters", "--baudrate", "9600,fast"],
+            "argument --baudrate: invalid numbers value: '9600,fast'",
+        ),
         (["reloa"], '"reloa" may be reload, which changes something: write it in full'),
         (["status", "a", "b"], "unrecognized arguments: b"),
         (["status", "--wat"], "unrecognized arguments: --wat"),

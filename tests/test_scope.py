@@ -7,7 +7,7 @@ from typing import Any, Never
 import pytest
 
 from gateway.errors import GatewayError, LineDown, LinkDown
-from gateway.scope import Scope
+from gateway.scope import Scope, whose
 
 
 async def forever() -> Never:
@@ -281,3 +281,24 @@ async def test_a_child_of_a_block_that_is_being_left_is_cancelled_too() -> None:
 async def test_a_timeout_around_a_scope_is_a_timeout() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(scope_of(forever(), block=forever()), 0.001)
+
+
+async def test_a_child_has_the_name_of_its_parent_unless_it_has_its_own() -> None:
+    """So that a line of the log can say whose it is."""
+    names: list[str] = []
+
+    async def tell() -> None:
+        names.append(whose())
+
+    async def nested() -> None:
+        async with Scope() as scope:
+            await scope.start(tell())
+
+    async with Scope() as scope:
+        await scope.start(nested(), "links.scada")
+        await scope.start(tell(), "watchdog")
+    assert names == ["links.scada", "watchdog"]
+
+
+def test_outside_of_all_tasks_it_is_the_gateway() -> None:
+    assert whose() == "gateway"

@@ -169,6 +169,7 @@ def test_a_request_with_a_bad_crc_is_counted_and_not_answered() -> None:
         port.write(READ)
         assert port.read(len(ANSWER)) == ANSWER
     assert (line.count.bad_crc, line.count.requests) == (1, 1)
+    assert list(line.broken) == [READ[:-1] + b"\0"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,7 @@ def test_a_request_with_a_bad_crc_is_counted_and_not_answered() -> None:
         (faults.garbage(b"\xff\x00"), b"\xff\x00" + ANSWER),
         (faults.cut(4), ANSWER[:4]),
         (faults.late(0.2), ANSWER),
+        (faults.split(4, 0.1), ANSWER),
         (faults.only(2, faults.silent), ANSWER),
         (faults.sometimes(2, faults.silent), ANSWER),
     ],
@@ -187,6 +189,35 @@ def test_faults_spoil_an_answer_as_they_say(fault: faults.Fault, expected: bytes
     with opened(line) as port:
         port.write(READ)
         assert port.read(len(expected)) == expected
+
+
+def test_between_the_two_parts_of_a_split_answer_nothing_comes() -> None:
+    line = Bus({1: unit()}, Wire(baudrate=0), fault=faults.split(4, 0.2))
+    with opened(line) as port:
+        start = time.monotonic()
+        port.write(READ)
+        assert port.read(4) == ANSWER[:4]
+        assert port.read(len(ANSWER)) == ANSWER[4:]
+        assert time.monotonic() - start >= 0.2
+    assert line.count.answers == 1
+
+
+def test_mixed_faults_come_as_often_as_they_say_and_the_same_ones_again() -> None:
+    fault = faults.mixed(1, (0.1, faults.silent), (0.2, faults.late(1.0)))
+    replies = [fault(READ, ANSWER) for _ in range(10_000)]
+    shares = [sum(condition(reply) for reply in replies) / len(replies) for condition in (is_none, is_late)]
+    assert shares == [pytest.approx(0.1, abs=0.02), pytest.approx(0.2, abs=0.02)]
+    assert sum(reply == faults.Reply(ANSWER) for reply in replies) == pytest.approx(7000, abs=300)
+    again = faults.mixed(1, (0.1, faults.silent), (0.2, faults.late(1.0)))
+    assert [again(READ, ANSWER) for _ in replies] == replies
+
+
+def is_none(reply: faults.Reply) -> bool:
+    return not reply.data
+
+
+def is_late(reply: faults.Reply) -> bool:
+    return reply.delay == 1.0
 
 
 def test_a_silent_fault_and_an_unknown_unit_answer_nothing() -> None:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Never
 
 import pytest
+from log_kit import ours
 from virtual import in_virtual_time
 
 from gateway.contracts import Part, Traced
@@ -294,7 +295,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     caplog.set_level(logging.INFO)
 
     def lines() -> list[str]:
-        new = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        new = [f"{record.levelname} {record.getMessage()}" for record in ours(caplog)]
         caplog.clear()
         return [line.replace("links.cloud: ", "") for line in new]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..contracts import Transactor
 from ..devices.model import DeviceConfig
-from ..settings import LinkConfig, PortConfig
+from ..settings import Claim, LinkConfig, PortConfig
 from ..values import Endpoint, Fault
 from .folders import LINKS, PORTS, quoted
 from .tables import told
@@ -27,24 +27,32 @@ class Draft(NamedTuple):
 
 def mismatches(draft: Draft) -> Iterator[Fault]:
     """Keys count from the top of the file."""
+    for name, port in draft.ports.items():
+        if port is not None:
+            user = 'a port with role = "server"'
+            yield from told(_of_needs(("ports", name), port, user, draft.ports))
     for name, link in draft.links.items():
         if link is not None:
-            yield from told(_of_link(("links", name), link, draft))
+            user = f'a link of kind "{link.kind}"'
+            yield from told(_of_needs(("links", name), link, user, draft.ports))
             yield from told(_of_devices(("links", name), link, draft.devices))
     for name, device in draft.devices.items():
         if device is not None:
             yield from told(_of_device(("devices", name, "port"), device, draft.ports))
     yield from _one_line(draft.ports)
+    yield from _one_to_answer(draft)
     yield from _one_address(draft.links)
 
 
-def _of_link(path: tuple[str, ...], link: LinkConfig, draft: Draft) -> Iterator[Fault]:
-    for need in link.needs():
+def _of_needs(
+    path: tuple[str, ...], part: PortConfig | LinkConfig, user: str, ports: Mapping[str, PortConfig | None]
+) -> Iterator[Fault]:
+    for need in part.needs():
         where = (*path, *need.key)
-        if need.port not in draft.ports:
-            yield Fault(where, _no_port(need.port, draft.ports))
-        elif (port := draft.ports[need.port]) is not None:
-            yield from told(_unfit(where, need.port, port, need.contract, f'a link of kind "{link.kind}"'))
+        if need.port not in ports:
+            yield Fault(where, _no_port(need.port, ports))
+        elif (port := ports[need.port]) is not None:
+            yield from told(_unfit(where, need.port, port, need.contract, user))
 
 
 def _of_devices(path: tuple[str, ...], link: LinkConfig, devices: Collection[str]) -> Iterator[Fault]:
@@ -98,15 +106,47 @@ def _no_port(name: str, ports: Collection[str]) -> str:
 def _unfit(
     path: tuple[str | int, ...], name: str, port: PortConfig, contract: type, user: str
 ) -> Iterator[Fault]:
-    """What a port of the wrong mode could be, and what would be right for it as it is."""
+    """What a port of the wrong mode or role could be, and what would be right for it as it is."""
     if port.contract is not contract:
-        modes = [mode for mode in PORTS.names() if contract in PORTS.model(mode).offers.values()]
         kinds = [kind for kind in LINKS.names() if LINKS.model(kind).wants is port.contract]
+        if contract in port.offers.values():
+            needed, has = (f'role = "{_role(port, one)}"' for one in (contract, port.contract))
+        else:
+            modes = [mode for mode in PORTS.names() if contract in PORTS.model(mode).offers.values()]
+            needed, has = f"mode = {quoted(modes)}", f'mode = "{port.mode}"'
         yield Fault(
             path,
-            f'{user} needs a port with mode = {quoted(modes)}; "{name}" has mode = "{port.mode}" '
+            f'{user} needs a port with {needed}; "{name}" has {has} '
             f"and goes with links of kind {quoted(kinds)}",
         )
+
+
+def _role(port: PortConfig, contract: type) -> str:
+    return next(role for role, offered in port.offers.items() if offered is contract)
+
+
+def _one_to_answer(draft: Draft) -> Iterator[Fault]:
+    """A unit id on a line with role = "server" is one link's, or one other port's."""
+    taken: dict[tuple[str, int], str] = {}
+    for name, port in draft.ports.items():
+        for text, units in _answered(port):
+            taken |= {(name, unit): f"ports.{name}.units.{text}" for unit in units}
+    for name, link in draft.links.items():
+        for claim in _claims(link):
+            places = [(claim.port, unit) for unit in claim.units]
+            if clash := next((place for place in places if place in taken), None):
+                yield Fault(("links", name, *claim.key), f"unit {clash[1]} is answered by {taken[clash]}")
+            taken |= dict.fromkeys(places, f"links.{name}.units.{claim.key[-1]}")
+
+
+def _answered(port: PortConfig | None) -> Iterator[tuple[str, range]]:
+    if port is not None:
+        yield from told(port.answered())
+
+
+def _claims(link: LinkConfig | None) -> Iterator[Claim]:
+    if link is not None:
+        yield from told(link.claims())
 
 
 def _one_line(ports: Mapping[str, PortConfig | None]) -> Iterator[Fault]:
@@ -123,10 +163,11 @@ def _one_line(ports: Mapping[str, PortConfig | None]) -> Iterator[Fault]:
 
 
 def _one_address(links: Mapping[str, LinkConfig | None]) -> Iterator[Fault]:
-    first: dict[str, Endpoint] = {}
+    taken: dict[bool, dict[str, Endpoint]] = {False: {}, True: {}}  # of TCP, of UDP
     for name, link in links.items():
         address: Endpoint | None = getattr(link, "listens", None)  # None: none, or it could not be read
         if address is not None:
+            first = taken[getattr(link, "udp", False)]
             other = next((other for other, theirs in first.items() if _clash(address, theirs)), None)
             if other is not None:
                 yield Fault(("links", name, "listen"), f"links.{other} listens on {first[other]} already")

@@ -4,10 +4,13 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from ..contracts import Asking
 from ..devices.model import DeviceConfig, ModelConfig
 from ..devices.plan import plan
+from ..host.consoles import consoles, tty_name
 from ..settings import LinkConfig, PortConfig
 from ..values import Fault, Model
+from ..wire.spans import Span
 from .checks import Draft
 from .sections import Gateway
 from .tables import told
@@ -31,12 +34,17 @@ def doubts(
     draft: Draft,
     models: Mapping[str, ModelConfig | None],
     complete: Collection[DeviceConfig],
+    root: Path,
 ) -> Iterator[Fault]:
-    """Of the file at `path`; keys count from its top. `complete`: the devices with their models' points."""
+    """Of the file at `path`; keys count from its top. `complete`: the devices with their models' points.
+
+    `root` is where the system's files are.
+    """
     yield from told(_name(gateway))
     for name, link in draft.links.items():
         if link is not None:
             yield from told(_password(path, ("links", name), link))
+            yield from told(_everybody_else(("links", name, "clients"), link))
             yield from told(doubtful_volume(("links", name), link))
             yield from _files(("links", name), link)
             yield from _addresses(("links", name), link)
@@ -45,6 +53,8 @@ def doubts(
             yield from told(
                 _load(("ports", name), port, [device for device in complete if device.port == name])
             )
+            yield from told(_nobody_answers(name, port, draft.links))
+            yield from told(_console(("ports", name, "tty"), port, root))
     for section, tables in (("devices", draft.devices), ("models", models)):
         for name, table in tables.items():
             if table is not None:
@@ -61,6 +71,11 @@ def _password(path: Path, table: Keys, link: LinkConfig) -> Iterator[Fault]:
         yield Fault(
             (*table, "password"), f"others may read this file: chmod 640 {path}, or use password_file"
         )
+
+
+def _everybody_else(path: Keys, link: LinkConfig) -> Iterator[Fault]:
+    if getattr(link, "clients", None) and "access" not in link.model_fields_set:
+        yield Fault(path, 'all others may read and write: say so, access = "read-write", or "read-only"')
 
 
 def _files(path: Keys, table: Model) -> Iterator[Fault]:
@@ -94,9 +109,33 @@ def _addresses(path: Keys, table: Model, base: int = 0) -> Iterator[Fault]:
             for name, inner in value.items():
                 if isinstance(inner, Model):
                     yield from _addresses((*path, key, name), inner, base)
-        elif isinstance(value, int) and (first := _MANUALS.get(key, value + 1)) <= value < first + 9999:
-            meant = value - first + base
-            yield Fault((*path, key), f"manuals write {value} for {key} = {meant}")
+        elif isinstance(value, tuple):
+            for place, one in enumerate(value):
+                if isinstance(one, Span):
+                    yield from _as_printed((*path, key, place), one.table, one.addresses.start, base)
+        elif isinstance(value, int):
+            yield from _as_printed((*path, key), key, value, base)
+
+
+def _as_printed(path: Keys, table: str, address: int, base: int) -> Iterator[Fault]:
+    first = _MANUALS.get(table, address + 1)
+    if first <= address < first + 9999:
+        yield Fault(path, f"manuals write {address} for {table} = {address - first + base}")
+
+
+def _nobody_answers(name: str, port: PortConfig, links: Mapping[str, LinkConfig | None]) -> Iterator[Fault]:
+    attached = any(
+        link is None or (link.wants is Asking and getattr(link, "port", name) == name)
+        for link in links.values()
+    )
+    if port.contract is Asking and not attached and not list(port.answered()):
+        text = "nobody answers its master: write a table units, or a modbus-client link"
+        yield Fault(("ports", name), text)
+
+
+def _console(path: Keys, port: PortConfig, root: Path) -> Iterator[Fault]:
+    if doubt := consoles(root).doubt(tty_name(port.tty, root)):
+        yield Fault(path, doubt)
 
 
 def _load(path: Keys, port: PortConfig, polled: Collection[DeviceConfig]) -> Iterator[Fault]:

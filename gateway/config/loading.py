@@ -23,6 +23,7 @@ from .volume import Volume, volume
 from .words import Keys, did_you_mean
 
 M = TypeVar("M", bound=Model)
+_ROOT = Path("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,9 @@ class Loaded:
 
     @property
     def volumes(self) -> dict[str, Volume]:
-        """Of a good file: what each link costs at rest."""
-        return {name: volume(link) for name, link in self.tree.links.items()} if self.tree else {}
+        """Of a good file: what each link costs at rest, if anything."""
+        links = self.tree.links.items() if self.tree else ()
+        return {name: volume(link) for name, link in links if not link.udp}
 
     def report(self, file: Path) -> str:
         """For people: a line for each problem and warning, the verdict, and what each link costs at rest."""
@@ -62,17 +64,23 @@ class Loaded:
 
 
 def load(
-    path: Path, environ: Mapping[str, str], *, folder: Path | None = None, hostname: str | None = None
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    hostname: str | None = None,
+    root: Path = _ROOT,
 ) -> Loaded:
     """The file at `path`, and the models/NAME.toml beside it that its devices name.
 
     Other relative paths in it count from `folder`, which is the file's own unless the file is a copy.
-    `hostname` is the name of a gateway that has none: by default this host's.
+    `hostname` is the name of a gateway that has none: by default this host's. `root` is where the system's
+    files are, some of which say what a tty is used for besides.
     """
     text = _text(path)
     if isinstance(text, Problem):
         return Loaded(tree=None, problems=(text,))
-    reading = _Reading(path, text, environ, folder or path.parent)
+    reading = _Reading(path, text, environ, folder or path.parent, root)
     tree = reading.tree(hostname or os.uname().nodename)
     problems = reading.problems()
     return Loaded(
@@ -104,8 +112,8 @@ def _text(path: Path) -> str | Problem:
 class _Reading:
     """One reading of one file and of the models beside it."""
 
-    def __init__(self, path: Path, text: str, environ: Mapping[str, str], folder: Path) -> None:
-        self._path, self._environ, self._folder = path, environ, folder
+    def __init__(self, path: Path, text: str, environ: Mapping[str, str], folder: Path, root: Path) -> None:
+        self._path, self._environ, self._folder, self._root = path, environ, folder, root
         self._file = File(str(path), text, environ)
         self._sections = Sections(self._file, folder)
         self._files = [self._file]
@@ -139,7 +147,8 @@ class _Reading:
         devices = {name: self._complete(name, device) for name, device in draft.devices.items()}
         for fault in missing_points(draft.links, devices):
             sections.fault(fault.key, fault.text)
-        for fault in doubts(self._path, gateway, draft, models, [d for d in devices.values() if d]):
+        complete = [device for device in devices.values() if device]
+        for fault in doubts(self._path, gateway, draft, models, complete, self._root):
             sections.doubt(fault.key, fault.text)
         if not all(file.good for file in self._files):
             return None

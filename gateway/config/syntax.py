@@ -184,16 +184,22 @@ def _of_pair(pair: re.Match[str], path: Path, line: int) -> Mistake:
 
 
 def _of_value(key: str, value: str) -> str:
+    secret = is_secret(key)
     if escaped := re.search(r'"((?:[^"\\]|\\.)*\\x[^"]*)"', value):
         text = re.sub(r"\\x([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), escaped[1])
         octets = text.encode("latin-1", "replace").hex(" ")
-        return rf'there is no \x in text: write bytes as {{ hex = "{octets}" }}'
+        return r"there is no \x in text" + ("" if secret else f': write bytes as {{ hex = "{octets}" }}')
     value = _COMMENT.sub("", value).strip(" \t")
+    hint, value = _hint(_OF_VALUES, value), "..." if secret else value
     forms = {"key": key, "value": value, "bare": value.lstrip("0") or "0", "point": value.replace(",", ".")}
-    hint = _hint(_OF_VALUES, value)
     for form, text in forms.items():
         hint = hint.replace(f"{{{form}}}", text)
     return hint
+
+
+def is_secret(key: str) -> bool:
+    """Whether its value must not be repeated: what is told goes into the log, too."""
+    return "pass" in key.lower()
 
 
 def _hint(hints: tuple[tuple[str, str], ...], text: str) -> str:

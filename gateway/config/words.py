@@ -5,7 +5,6 @@ None of pydantic's own wording goes out. Paths count from the table that was rea
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ..values import Fault, Model
+from .syntax import is_secret
 
 Keys = tuple[str | int, ...]
 
@@ -59,6 +59,8 @@ _WANTED = {
 
 def near(word: str, right: Collection[str]) -> str | None:
     """The one of `right` that was meant, if one was."""
+    from difflib import get_close_matches  # 0.2 MB that a good file does without
+
     here = [name for name in _ELSEWHERE.get(word, ()) if name in right]
     return next(iter(here or get_close_matches(word.lower(), right, 1)), None)
 
@@ -123,7 +125,8 @@ def _words(ones: list[ErrorDetails], path: Keys, model: type[Model], value: Any)
     field = _fields(model, path[:-1]).get(str(path[-1])) if path else None
     about = (field and field.description) or ""
     if wanted:
-        instead = _instead(wanted, value) or (about and f": {about}")
+        secret = bool(path) and is_secret(str(path[-1]))
+        instead = (not secret and _instead(wanted, value)) or (about and f": {about}")
         return f"expected {' or '.join(dict.fromkeys(wanted))}, not {_called(value)}{instead}"
     match one["type"]:
         case "extra_forbidden":

@@ -3,7 +3,7 @@
     {"verb":"status"}                 -> {"ok":true,"gateway":{...},"ports":{...},...}
     {"verb":"status","name":"nosuch"} -> {"ok":false,"error":"no port, link or device is called ..."}
     {"verb":"trace","name":"meters"}  -> {"ok":true,...} and then a line per frame, until the client hangs up
-                                         or sends anything
+                                         or sends anything; "scan" does likewise
     {"verb":"export","name":"cloud"}  -> {"ok":true,...}, a line per record, and {"exported":N}
 
 Promises: one daemon per socket; whatever a client sends, or does not read, costs a bounded amount of memory
@@ -21,13 +21,17 @@ from pathlib import Path
 from typing import Never
 
 from ..host.unixsocket import listening
+from ..policy.episodes import Episodes
 from ..scope import Scope
 from .client import Client, Limits, turn_away
-from .verbs import Gateway, Kept, Reloaded, answer, no_such
+from .contract import Gateway, Kept, Reloaded, no_such
+from .events import Event, Events
+from .verbs import answer
 
-__all__ = ["Gateway", "Kept", "Limits", "Reloaded", "no_such", "serve"]
+__all__ = ["Event", "Events", "Gateway", "Kept", "Limits", "Reloaded", "no_such", "serve"]
 
 GROUP = "gateway"  # whose members may ask, where the system has this group
+_QUIET = 600.0  # seconds
 log = logging.getLogger(__name__)
 
 
@@ -43,11 +47,13 @@ async def serve(path: Path, gateway: Gateway, limits: Limits | None = None) -> A
 async def _accept(listener: socket.socket, scope: Scope, gateway: Gateway, limits: Limits) -> Never:
     loop = asyncio.get_running_loop()
     clients: set[asyncio.Task[None]] = set()
+    told = Episodes(_QUIET, 1)
     while True:
         try:
             line, _ = await loop.sock_accept(listener)
         except OSError as error:  # out of file descriptors: others will be closed
-            log.warning("control socket: %s", error)
+            if told.begins("", loop.time()):
+                log.warning("control socket: %s", error)
             await asyncio.sleep(1.0)
             continue
         if len(clients) >= limits.clients:

@@ -3,76 +3,30 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib import import_module
 from time import time
-from typing import NamedTuple, Never, Protocol
+from typing import Any, NamedTuple, Never
 
 from .. import __version__
-from ..buffer import Buffer
 from ..contracts import Traced
 from ..errors import GatewayError
-from ..flow import Fan, Tap
+from ..flow import Tap
 from ..host.threads import in_thread
 from ..scope import Scope
-from ..status import KeptStatus, Record, timestamp
+from ..status import Record, timestamp
+from ..values import duration
 from .client import BadRequest, Client, Gone
+from .contract import Gateway, Kept, no_such
 from .export import export
+from .scanning import scan
+from .transactions import Unanswered, read, write
 
 _LOOK = 0.02  # seconds
 _LOOKS = 100  # then the disk is in trouble, and what was cleared there goes later
+_LONGEST_PAUSE = 86400.0  # seconds: a line that somebody has forgotten is not lost for ever
 log = logging.getLogger(__name__)
-
-
-class Reloaded(NamedTuple):
-    """What a reload did. With problems it changed nothing."""
-
-    problems: list[str]
-    warnings: list[str]
-    changed: list[str]  # "ports.meters", "links.cloud"
-
-
-class Kept(NamedTuple):
-    """One buffer, and whose it is."""
-
-    buffer: Buffer
-    link: str
-    kind: str
-    configured: bool
-    written_today: int | None  # bytes, to the disk
-
-    def status(self, wall: float) -> KeptStatus:
-        return {
-            "link": self.link,
-            "kind": self.kind,
-            "configured": self.configured,
-            **self.buffer.status(wall),
-            "written_today_bytes": self.written_today,
-        }
-
-
-class Gateway(Protocol):
-    """The running daemon as this socket sees it."""
-
-    def status(self) -> Record: ...
-
-    async def reload(self) -> Reloaded: ...
-
-    def trace(self, name: str, /) -> Fan[Traced]:
-        """Of a port, link or device; GatewayError when there is none (say it with `no_such`)."""
-
-    def buffers(self) -> Mapping[str, Kept]:
-        """By the link's name, or as "LINK.KIND" where no such link is configured any more."""
-
-
-def no_such(what: str, name: str, names: Iterable[str]) -> GatewayError:
-    """ "no port, link or device is called "meter"; did you mean "meters"?"."""
-    name, known = name[:60], sorted(names)
-    near = get_close_matches(name, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known) or 'none'}"
-    return GatewayError(f'no {what} is called "{name}"; {hint}')
 
 
 async def answer(gateway: Gateway, client: Client, request: bytes) -> None:
@@ -81,6 +35,8 @@ async def answer(gateway: Gateway, client: Client, request: bytes) -> None:
         await VERBS[verb].run(client, gateway, **arguments)
     except (BadRequest, Gone):
         raise
+    except Unanswered as error:
+        await client.say({"ok": False, "error": str(error), "exception": error.modbus})
     except GatewayError as error:
         await client.say({"ok": False, "error": str(error)})
     except Exception as bug:
@@ -88,7 +44,7 @@ async def answer(gateway: Gateway, client: Client, request: bytes) -> None:
         await client.say({"ok": False, "error": f"internal error: {bug!r}"})
 
 
-def _understood(line: bytes) -> tuple[str, dict[str, str]]:
+def _understood(line: bytes) -> tuple[str, dict[str, Any]]:
     """The verb and its arguments, both known to exist and to fit."""
     try:
         request = json.loads(line)
@@ -105,9 +61,36 @@ def _understood(line: bytes) -> tuple[str, dict[str, str]]:
     for key, value in request.items():
         if key not in need + may:
             raise GatewayError(f'"{verb}" has no "{key[:60]}"')
-        if not isinstance(value, str):
-            raise GatewayError(f'"{key}" is a string')
+        kind = _KINDS.get(key, _TEXT)
+        if not kind.holds(value):
+            raise GatewayError(f'"{key}" is {kind.text}')
     return verb, request
+
+
+class _Kind(NamedTuple):
+    """What the value of a key may be."""
+
+    holds: Callable[[object], bool]
+    text: str
+
+
+def _is_number(value: object, most: int = 0xFFFF) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_list(value: object, holds: Callable[[object], bool]) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(holds, value))
+
+
+_TEXT = _Kind(lambda value: isinstance(value, str), "a string")
+_KINDS = {  # of the keys that are no strings
+    "unit_id": _Kind(partial(_is_number, most=255), "a number, 0 to 255"),
+    "address": _Kind(_is_number, "a number, 0 to 65535"),
+    "count": _Kind(_is_number, "a number"),
+    "values": _Kind(partial(_is_list, holds=_is_number), "a list of numbers, each 0 to 65535"),
+    "baudrates": _Kind(partial(_is_list, holds=partial(_is_number, most=10**9)), "a list of numbers"),
+    "formats": _Kind(partial(_is_list, holds=_TEXT.holds), "a list of strings"),
+}
 
 
 async def _status(client: Client, gateway: Gateway, name: str | None = None) -> None:
@@ -184,12 +167,37 @@ def _named(name: str, kept: Mapping[str, Kept]) -> Kept:
     return kept[name]
 
 
+async def _pause(client: Client, gateway: Gateway, name: str, duration: str) -> None:
+    seconds = _seconds(duration)
+    await gateway.pause(name, seconds)
+    await client.say({"ok": True, "name": name, "until": timestamp(time() + seconds), "seconds": seconds})
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = duration(text)
+    except ValueError as error:
+        raise GatewayError(str(error)) from None
+    if not 0 < seconds <= _LONGEST_PAUSE:
+        raise GatewayError("a pause has an end: after 24h at most")
+    return seconds
+
+
+async def _resume(client: Client, gateway: Gateway, name: str) -> None:
+    gateway.resume(name)
+    await client.say({"ok": True, "name": name})
+
+
+async def _events(client: Client, gateway: Gateway) -> None:
+    await client.say({"ok": True, "events": gateway.events()})
+
+
 async def _version(client: Client, gateway: Gateway) -> None:
     await client.say({"ok": True, "version": __version__})
 
 
 class Verb(NamedTuple):
-    """What answers a request, and the keys (all strings) that it takes beside "verb"."""
+    """What answers a request, and the keys that it takes beside "verb"."""
 
     run: Callable[..., Awaitable[None]]
     need: tuple[str, ...] = ()
@@ -203,5 +211,11 @@ VERBS = {
     "buffer": Verb(_buffer, may=("name",)),
     "export": Verb(_export, need=("name",)),
     "clear": Verb(_clear, need=("name",)),
+    "read": Verb(read, need=("name", "unit_id", "table", "address"), may=("count",)),
+    "write": Verb(write, need=("name", "unit_id", "table", "address", "values")),
+    "scan": Verb(scan, need=("name",), may=("unit_ids", "baudrates", "formats")),
+    "pause": Verb(_pause, need=("name", "duration")),
+    "resume": Verb(_resume, need=("name",)),
+    "events": Verb(_events),
     "version": Verb(_version),
 }

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from .. import __version__
+from .arguments import PAUSE, READ, RESUME, SCAN, WRITE
 from .asking import (
     BAD_NEWS,
     GOOD,
@@ -154,11 +155,27 @@ def _clear(options: Options) -> int:
     return clear(options)
 
 
+def _on_a_line(verb: str) -> Callable[[Options], int]:
+    def run(options: Options) -> int:
+        from . import lines
+
+        code: int = getattr(lines, verb)(options)
+        return code
+
+    return run
+
+
 def _schema(options: Options) -> int:
     from ..config import schema
 
     print_json(schema())
     return GOOD
+
+
+def _support(options: Options) -> int:
+    from .support import support
+
+    return support(options)
 
 
 def _version(options: Options) -> int:
@@ -206,6 +223,17 @@ VERBS = {
     ),
     "reload": Verb(_reload, "the daemon reads its file again; a bad file changes nothing", looks=False),
     "trace": Verb(_trace, "what goes over a port or link, live, until Ctrl-C", {"name": _NAME}),
+    "read": Verb(_on_a_line("read"), "registers or bits of a device", READ),
+    "write": Verb(
+        _on_a_line("write"), "registers or coils of a device; shows what, and asks first", WRITE, looks=False
+    ),
+    "scan": Verb(
+        _on_a_line("scan"), "which unit ids answer, and with which settings of the line", SCAN, looks=False
+    ),
+    "pause": Verb(
+        _on_a_line("pause"), "lets go of a port's tty for a while, for another program", PAUSE, looks=False
+    ),
+    "resume": Verb(_on_a_line("resume"), "takes it back before that", RESUME, looks=False),
     "buffer": Verb(
         _buffer,
         "what the links keep because it has not arrived yet",
@@ -227,6 +255,19 @@ VERBS = {
         looks=False,
     ),
     "schema": Verb(_schema, "JSON Schema of the config file, for editors"),
+    "support": Verb(
+        _support,
+        "a bundle for whoever is to help: config without secrets, status, events, logs",
+        {
+            "file": {
+                "metavar": "FILE",
+                "nargs": "?",
+                "help": "a new one; default: gateway-support-...tar.gz here",
+            },
+            "--force": {**_FLAG, "help": "replaces FILE, if it is there"},
+            "--config": {"metavar": "FILE", "help": "default: the one of the daemon"},
+        },
+    ),
     "version": Verb(_version, "of this program and of the daemon"),
 }
 

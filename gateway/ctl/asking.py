@@ -23,17 +23,21 @@ class Failed(Exception):
         self.code, self.lines = code, lines
 
 
-def answers(options: Options, verb: str, within: float = ANSWER_WITHIN) -> Generator[Answer, None, None]:
+def answers(
+    options: Options, verb: str, within: float = ANSWER_WITHIN, **more: object
+) -> Generator[Answer, None, None]:
     """What the daemon says to `verb`: one line within so many seconds, or a stream of them."""
-    with closing(lines(options, verb, within)) as stream:
+    with closing(lines(options, verb, within, **more)) as stream:
         for line in stream:
             yield understood(options, line)
 
 
-def lines(options: Options, verb: str, within: float = ANSWER_WITHIN) -> Generator[bytes, None, None]:
+def lines(
+    options: Options, verb: str, within: float = ANSWER_WITHIN, **more: object
+) -> Generator[bytes, None, None]:
     """The same, unread."""
     name = getattr(options, "name", None)
-    request = {"verb": verb, "name": name} if name else {"verb": verb}
+    request = {"verb": verb, **({"name": name} if name else {}), **more}
     try:
         with socket.socket(socket.AF_UNIX) as line, line.makefile("rb") as stream:
             line.settimeout(within)
@@ -73,15 +77,15 @@ def _denied(path: str) -> str:
     )
 
 
-def one(options: Options, verb: str, within: float = ANSWER_WITHIN) -> Answer:
+def one(options: Options, verb: str, within: float = ANSWER_WITHIN, **more: object) -> Answer:
     """The one answer, whatever it is."""
-    with closing(answers(options, verb, within)) as stream:
+    with closing(answers(options, verb, within, **more)) as stream:
         return next(stream)
 
 
-def ask(options: Options, verb: str, within: float = ANSWER_WITHIN) -> Answer:
+def ask(options: Options, verb: str, within: float = ANSWER_WITHIN, **more: object) -> Answer:
     """The one answer; with --json it is printed, too. Failed when the daemon refuses."""
-    answer = one(options, verb, within)
+    answer = one(options, verb, within, **more)
     if options.json:
         print_json(answer)
     return good(answer)

@@ -1,19 +1,15 @@
-"""gatewayctl buffer: what the links keep, a copy of it in a file, and its end.
+"""gatewayctl buffer: what the links keep, a copy of it in a file, and its end."""
 
-Promises of an export: FILE has its name only when it is whole and on the disk, and what had that name before
-stays, unless --force says otherwise.
-"""
-
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, nullcontext
 from typing import BinaryIO
 
 from ..show.buffers import detail, question, table
 from ..show.columns import count
 from .asking import BAD_NEWS, GOOD, Failed, Options, ask, good, lines, one, print_json, understood
-from .terminal import look
+from .newfile import new_file
+from .terminal import agreed, look
 
 _RECORD = b'{"ts":'  # so each line of a record begins
 
@@ -28,7 +24,7 @@ def show(options: Options) -> int:
 def export(options: Options) -> int:
     """To stdout nothing is added: that is for programs."""
     whole = options.file == "-"
-    target = nullcontext(sys.stdout.buffer) if whole else _new(options.file, force=options.force)
+    target = nullcontext(sys.stdout.buffer) if whole else new_file(options.file, force=options.force)
     with target as file, closing(lines(options, "export")) as stream:
         good(understood(options, next(stream)))
         records = _copied(options, stream, file)
@@ -52,36 +48,11 @@ def _copied(options: Options, stream: Iterator[bytes], file: BinaryIO) -> int:
     raise AssertionError("a stream that was cut off says so")
 
 
-@contextmanager
-def _new(path: str, *, force: bool) -> Iterator[BinaryIO]:
-    if os.path.lexists(path) and not force:
-        raise Failed(f"{path} is there already: --force replaces it", BAD_NEWS)
-    if os.path.lexists(path) and not os.path.isfile(path):
-        raise Failed(f"{path} is no file", BAD_NEWS)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # or `buffer clear` would be too early
-        os.replace(part, path)
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror or error}", BAD_NEWS) from None
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(part)
-
-
 def clear(options: Options) -> int:
     (buffer,) = good(one(options, "buffer")).get("buffers", {}).values()
-    if buffer.get("records") and not options.yes and not _agreed(question(options.name, buffer)):
+    if buffer.get("records") and not options.yes and not agreed(question(options.name, buffer)):
         raise Failed("nothing was cleared", BAD_NEWS)
     records = ask(options, "clear").get("records", 0)
     if not options.json:
         print(f"{options.name}: {count(records, 'record')} cleared")
     return GOOD
-
-
-def _agreed(to: str) -> bool:
-    print(f"{to} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -16,6 +16,18 @@ def look() -> Look:
     return Look(time.time(), width, colour=not plain)
 
 
+def agreed(to: str) -> bool:
+    """Asks; whatever is not clearly yes is no."""
+    print(f"{to} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def progress(text: str) -> None:
+    """Beside the output, over what was there before; only to somebody who looks on."""
+    if sys.stderr.isatty():
+        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 def draw(lines: Sequence[str]) -> None:
     """Over what was there before; one block after the other where that is no terminal."""
     if not sys.stdout.isatty():

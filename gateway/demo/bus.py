@@ -6,6 +6,7 @@ here, so a gap is never counted shorter than it was. With `strict`, a request in
 strict slaves lose it. `fault` may spoil any answer; units that are not in `slaves` are silent.
 """
 
+import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Reply(NamedTuple):
 
     data: bytes  # a whole frame with CRC; b"" is silence
     delay: float = 0.0  # seconds beyond the turnaround
+    rest: bytes = b""  # comes `pause` seconds after that
+    pause: float = 0.0
 
 
 Fault = Callable[[bytes, bytes], Reply]
@@ -53,7 +56,7 @@ class Count:
 
 
 class Bus(Line):
-    """The line. Look at `count`, `seen` and `slaves` at any time; set `fault` at any time."""
+    """The line. Look at `count`, `seen`, `broken` and `slaves` at any time; set `fault` at any time."""
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Bus(Line):
         self.turnaround = self.wire.silence if turnaround is None else turnaround
         self.count = Count()
         self.seen: deque[bytes] = deque(maxlen=10_000)  # good requests, whole frames, oldest first
+        self.broken: deque[bytes] = deque(maxlen=100)  # what was counted in `bad_crc`
         self._request = b""
         self._heard_until = 0.0  # when the last character heard has ended
         self._ended = float("-inf")  # the last frame on the wire, ours or theirs
@@ -93,7 +97,9 @@ class Bus(Line):
 
     def alarmed(self, now: float) -> None:
         """Silence without a good CRC: what was heard so far is no request."""
-        self.count.bad_crc += not self._lost
+        if not self._lost:
+            self.count.bad_crc += 1
+            self.broken.append(self._request)
         self._request, self._lost = b"", False
         self._ended = max(self._ended, self._heard_until)
 
@@ -119,7 +125,14 @@ class Bus(Line):
             answer = with_crc(request[:1] + self.slaves[unit].answer(pdu))
             reply = self.fault(request, answer) if self.fault else Reply(answer)
             self.count.answers += bool(reply.data)
-            self.say(reply.data, self._heard_until + self.turnaround + reply.delay)
+            at = self._heard_until + self.turnaround + reply.delay
+            self.say(reply.data, at)
+            self.say(reply.rest, at + len(reply.data) * self.wire.character + reply.pause)
+
+
+def good(request: bytes, answer: bytes) -> Reply:
+    """No fault."""
+    return Reply(answer)
 
 
 def silent(request: bytes, answer: bytes) -> Reply:
@@ -145,6 +158,23 @@ def garbage(noise: bytes) -> Fault:
 def cut(length: int) -> Fault:
     """Only the first bytes of the answer come."""
     return lambda request, answer: Reply(answer[:length])
+
+
+def split(length: int, pause: float) -> Fault:
+    """After the first bytes of the answer nothing comes for so many seconds."""
+    return lambda request, answer: Reply(answer[:length], 0.0, answer[length:], pause)
+
+
+def mixed(seed: int, *faults: tuple[float, Fault]) -> Fault:
+    """Of all answers such a share has that fault, and none has two; the same ones for the same `seed`."""
+    drawn = random.Random(seed)
+    shares, kinds = [share for share, _ in faults], [fault for _, fault in faults]
+
+    def spoiled(request: bytes, answer: bytes) -> Reply:
+        (fault,) = drawn.choices([*kinds, good], [*shares, 1 - sum(shares)])
+        return fault(request, answer)
+
+    return spoiled
 
 
 def sometimes(every: int, fault: Fault) -> Fault:

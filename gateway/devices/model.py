@@ -6,7 +6,8 @@ model's points count from the model's `address_base`, a device's own from its ow
 has none.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
@@ -15,9 +16,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from ..contracts import COMMAND_KEYS
 from ..registers import LAST_ADDRESS, Address, ByteOrder, Offset, PointType, Scale, finite
 from ..values import Duration, Fault, Model, report
-from ..wire.points import Codec, Table, is_float, is_integer, is_string, raw_integer
+from ..wire.points import Codec, Gives, Table, Unfit, is_float, is_integer, is_string, raw_integer
+from ..wire.writes import MOST
 
 T = TypeVar("T")
 _ONE_REGISTER = ("bool", "int16", "uint16")
@@ -34,9 +37,13 @@ def _deadband(value: object) -> int | float:
     return number
 
 
+Limit = Annotated[int | float | None, PlainValidator(finite), WithJsonSchema({"type": "number"})]
+"""In the point's unit."""
+
 _SCALAR = {"type": ["number", "string"]}
 
-_ALWAYS = frozenset({*Table, "type", "unit"})
+_LIMITS = frozenset({"min", "max"})
+_ALWAYS = frozenset({*Table, "type", "unit", "writable", *_LIMITS})
 _ANY_REGISTER = frozenset({"byte_order", "invalid"})
 _NUMBER = frozenset({"scale", "offset", "decimals", "deadband"})
 
@@ -64,9 +71,12 @@ class Point(Model):
         int | float | None, PlainValidator(_deadband), WithJsonSchema({"type": "number", "minimum": 0})
     ] = None
     unit: str | None = None
+    writable: Annotated[bool, Field(description="it may be written through MQTT")] = False
+    min: Limit = None
+    max: Limit = None
 
     def faults(self) -> Iterator[Fault]:
-        yield from self._misplaced() or self._misfits()
+        yield from self._misplaced() or [*self._misfits()] or self._miswritten()
 
     @property
     def table(self) -> Table:
@@ -115,6 +125,36 @@ class Point(Model):
                 yield Fault((key,), f"{key} does not go with {what}")
             yield from _unreadable("map", self._key, self.map or ())
             yield from _unreadable("invalid", self._mark, self.invalid)
+
+    def _miswritten(self) -> Iterator[Fault]:
+        """What does not fit in how it is written; of a point that can be read."""
+        limits = {key: getattr(self, key) for key in sorted(self.model_fields_set & _LIMITS)}
+        if not self.writable:
+            for key in limits:
+                yield Fault((key,), f"{key} limits what may be written: it goes with writable = true")
+            return
+        if self.table not in MOST:
+            yield Fault(("writable",), f"writable does not go with {self.table}: that can only be read")
+            return
+        if self.codec.registers > MOST[self.table]:
+            yield Fault(("type",), f"one write takes string({2 * MOST[self.table]}) at most")
+        for text, count in Counter((self.map or {}).values()).items():
+            if count > 1:
+                yield Fault(("map",), f'which raw value is to be written for "{text}"? there are {count}')
+        yield from self._beyond(limits)
+
+    def _beyond(self, limits: Mapping[str, int | float]) -> Iterator[Fault]:
+        if self.codec.gives is not Gives.NUMBER:
+            for key in limits:
+                yield Fault((key,), f"{key} goes with numbers")
+            return
+        for key, limit in limits.items():
+            try:
+                self.codec.encode(limit)
+            except Unfit as unfit:
+                yield Fault((key,), str(unfit))
+        if self.min is not None and self.max is not None and self.min > self.max:
+            yield Fault(("min",), f"min is more than max: nothing lies between {self.min} and {self.max}")
 
     def _may_say(self) -> tuple[str, frozenset[str]]:
         """What kind of point this is, and the keys that mean something for it."""
@@ -208,8 +248,16 @@ class DeviceConfig(Model):
 
     @property
     def shape(self) -> object:
-        """While this stays equal, a reload keeps the Device object and only restarts its session."""
-        return self.port
+        """While this stays equal, a reload keeps the Device object and only restarts its session.
+
+        Links ask only once, when they connect, whether a device takes commands.
+        """
+        return self.port, bool(self.writable)
+
+    @property
+    def writable(self) -> Mapping[str, Point]:
+        """Its points that may be written."""
+        return {name: point for name, point in self.points.items() if point.writable}
 
     def faults(self) -> Iterator[Fault]:
         if self.publish and self.publish.every and self.publish.every < self.poll_interval:
@@ -242,6 +290,10 @@ def _misfits(points: Points, base: int, max_registers: int) -> Iterator[Fault]:
     for name, point in points.items():
         first, width = point.address - base, point.codec.registers
         where, type_name = ("points", name, point.table), point.type_name
+        if point.writable and name in COMMAND_KEYS:
+            yield Fault(
+                ("points", name), f'"{name}" has a meaning of its own in commands: choose another name'
+            )
         if first < 0:
             yield Fault(where, "addresses count from 1 here (address_base = 1): there is no 0")
         elif first + width - 1 > LAST_ADDRESS:

@@ -1,34 +1,43 @@
 """A polled device: asks its port on a steady schedule with the lowest rank, and pushes one sample per round.
 
-Promises: rounds neither drift nor bunch; a value that could not be read is named in the sample's `errors` and
-never invented; a line that is down is a reason in a sample, not the end of the session. One merged read that
-the device refuses never loses the points that it does have: it is asked in parts from then on.
+Promises: rounds neither drift nor bunch, and one more follows commands; a value that could not be read is
+named in the sample's `errors` and never invented, and none is older than a command that was carried out; a
+line that is down is a reason in a sample, not the end of the session. One merged read that the device refuses
+never loses the points that it does have: it is asked in parts from then on.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from asyncio import Future
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, inf
 from time import time
 from typing import Never
 from zlib import crc32
 
-from ..contracts import Asker, Frame, Rank, Reading, Request, Traced, Transactor
+from ..contracts import Asker, Frame, Outcome, Rank, Reading, Request, Traced, Transactor
 from ..errors import Down, GatewayError, NoAnswer, TooLate
 from ..flow import Brake, Fan
+from ..policy.episodes import Ration
 from ..policy.publishing import Publishing
+from ..scope import Scope
 from ..status import Life, PartStatus, timestamp
 from ..wire.points import NoReading, Value
 from ..wire.reads import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Malformed, Rejected, read_answer
 from .model import DeviceConfig
 from .plan import Read, plan, split
+from .writing import Writing
 
 SPREAD = 10.0  # seconds over which the devices of a gateway begin, however long their interval
+SOON = 0.2  # seconds from the last of some commands to the round that shows what they did
+_ONCE_MORE = 3  # times that a round reads what was written meanwhile
 PLANNED_AFRESH = 1000  # rounds; a refusal may have been that of a device that was starting up
 TOO_MUCH_AT_ONCE = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # said to reads that would be taken in parts
 _LEVELS = {"ok": logging.INFO, "silent": logging.WARNING, "unknown": logging.WARNING}
+_LINES = 4  # of the log, a minute, of a device that comes and goes
 log = logging.getLogger(__name__)
 
 
@@ -54,11 +63,15 @@ class _Round:
     silent: bool = False  # it was asked, or there is no line to ask it on
 
     def fail(self, read: Read, reason: str) -> None:
-        self.errors |= dict.fromkeys((slot.name for slot in read.points), reason)
+        for slot in read.points:
+            self.values.pop(slot.name, None)
+            self.errors[slot.name] = reason
 
     def take(self, read: Read, registers: Sequence[int]) -> None:
         self.good += 1
         for slot in read.points:
+            self.values.pop(slot.name, None)
+            self.errors.pop(slot.name, None)
             try:
                 at = slot.address - read.address
                 self.values[slot.name] = slot.codec.value(registers[at : at + slot.codec.registers])
@@ -93,12 +106,28 @@ class Device:
         self.present = b""
         self._name, self._port, self._wall = name, port, wall
         self._asker = Asker("device", crc32(name.encode()))
-        self._state = "unknown"
+        self._writing = Writing(name, port)
+        self._state = self._told = "unknown"
+        self._lines = Ration(_LINES, 60.0)
         self._polls = self._failed = 0
         self._last_good: float | None = None
         self._values: Mapping[str, object] = {}
 
+    @property
+    def writable(self) -> Collection[str]:
+        return self.config.writable.keys()
+
+    def write(self, values: Mapping[str, object], expires: float = inf, /) -> Future[Outcome]:
+        """One command; see `contracts.Settable`."""
+        return self._writing.take(values, expires)
+
     async def session(self, life: Life, /) -> Never:
+        async with Scope() as scope:
+            scope.start(self._writing.serve(self.config))
+            await self._poll(life)
+        raise AssertionError("a scope ends by an error")
+
+    async def _poll(self, life: Life) -> Never:
         now, interval = asyncio.get_running_loop().time, self.config.poll_interval
         reads: Sequence[Read] = plan(self.config)
         publishing = _publishing(self.config)
@@ -106,16 +135,42 @@ class Device:
         life.up(state=self._state)
         due = now() + first_wait(self._name, interval)
         while True:
-            await asyncio.sleep(due - now())
+            extra = await self._wait(due)
             await self._released(life)
-            poll = _Round()
-            reads = [kept for read in reads for kept in await self._read(read, poll)]
+            began, poll = now(), _Round()
+            reads = await self._round(reads, poll)
             frame = self._settle(poll, life)
-            if publishing.wants(poll.values, poll.errors, due):
+            if publishing.wants(poll.values, poll.errors, began if extra else due):
                 self.frames.push(frame)
             if self._polls % PLANNED_AFRESH == 0:
                 reads = plan(self.config)
-            due = next_due(due, now(), interval)
+            if not extra or now() >= due:
+                due = next_due(due, now(), interval)
+
+    async def _wait(self, due: float) -> bool:
+        """Until a round is due; True: there is to be one more before, because something was written."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self._writing.rested.wait()
+                await asyncio.sleep(SOON)
+                return True
+        return False
+
+    async def _round(self, reads: Sequence[Read], poll: _Round) -> Sequence[Read]:
+        """All `reads`, and once more those of points that were written meanwhile.
+
+        Returns what to ask in place of `reads` from now on.
+        """
+        written = self._writing.written
+        self._writing.rested.clear()
+        written.clear()
+        reads = [kept for read in reads for kept in await self._read(read, poll)]
+        for _ in range(_ONCE_MORE):
+            stale = [read for read in reads if any(slot.name in written for slot in read.points)]
+            written.clear()
+            for read in stale:
+                await self._read(read, poll)
+        return reads
 
     def status(self) -> PartStatus:
         return {
@@ -189,9 +244,10 @@ class Device:
         return frame
 
     def _is(self, state: str, reason: str, presence: bytes, life: Life) -> None:
-        if state != self._state:
-            log.log(_LEVELS[state], "%s: %s%s", self._name, state, reason and f": {reason}")
         self._state = state
+        if state != self._told and self._lines.allows(asyncio.get_running_loop().time()):
+            log.log(_LEVELS[state], "%s: %s%s", self._name, state, reason and f": {reason}")
+            self._told = state
         life.label(state, reason)
         if presence != self.present:
             self.present = presence

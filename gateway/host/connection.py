@@ -25,7 +25,7 @@ from .watch import Watch
 
 _HIGH_WATER = 64 * 1024  # bytes, each way, before the other side is made to wait
 _LOW_WATER = _HIGH_WATER // 4  # bytes still to go when a peer has caught up
-_numbers = count(1)
+numbers = count(1)  # of connections, and of sources of datagrams
 
 
 class Connection:
@@ -39,7 +39,7 @@ class Connection:
     def __init__(
         self, sock: socket.socket, watch: Watch, trace: Fan[Traced], tunnel: Tunnel | None = None
     ) -> None:
-        self.number = next(_numbers)
+        self.number = next(numbers)
         self.sink: Callable[[bytes], bool] | None = None
         self.rx_bytes = self.tx_bytes = self.requests = 0
         self.given = 0  # bytes for the wire, since the handshake: with TLS more than what was written

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..errors import LinkDown
 
+_FOLDER = "/etc/gateway/credentials"  # where the unit has LoadCredential=credentials:/etc/gateway/credentials
+
 
 def from_file(path: Path) -> str:
     """The first line, without its end. LinkDown names the file and what is wrong with it."""
@@ -25,10 +27,15 @@ def from_file(path: Path) -> str:
 
 
 def from_systemd(name: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The credential `name` of our unit: systemd.exec(5), LoadCredential."""
+    """The credential `name` of our unit: systemd.exec(5), LoadCredential.
+
+    systemd calls it "credentials_NAME" if it comes out of the folder that the unit loads whole.
+    """
+    put = f"put the secret into {_FOLDER}/{name}, then: systemctl restart gatewayd"
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if not folder:
-        raise LinkDown(
-            f"systemd passed no credentials: the unit needs LoadCredential={name}:/path/of/the/file"
-        )
-    return from_file(Path(folder) / name)
+        raise LinkDown(f"systemd passed no credentials: {put}")
+    for file in (Path(folder, name), Path(folder, f"credentials_{name}")):
+        if os.path.lexists(file):
+            return from_file(file)
+    raise LinkDown(f'systemd passed no credential "{name}": {put}')

@@ -1,7 +1,8 @@
 """A bound address: accepts, limits, tunes and watches; what a peer does is the link's business.
 
-Promises: one peer ends alone, even by a bug of ours. Whoever comes when every place is taken gets one of a
-peer that is not there any more, if its link allows it, and is refused otherwise, with a line in the log.
+Promises: one peer ends alone, even by a bug of ours. Whoever may not come in is sent away at once and costs
+nobody his place. Whoever comes when every place is taken gets one of a peer that is not there any more, if
+its link allows it, and is refused otherwise, with a line in the log.
 With TLS nobody gets a place, or costs another one his, before the handshake is done: until then he stands in
 the porch, where there is room for a few, for a few seconds.
 """
@@ -9,16 +10,19 @@ the porch, where there is room for a few, for a few seconds.
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import NamedTuple, Never
 
 from ..contracts import Traced
 from ..errors import Down, LinkDown, PeerError
 from ..flow import Fan
+from ..policy.access import Network
+from ..policy.episodes import Episodes
 from ..policy.liveness import Bounds, profile
-from ..scope import Scope
+from ..scope import Scope, whose
 from . import tuning
 from .connection import Connection, address_of, reason
+from .gate import Gate
 from .tls import Context
 from .tunnel import Tunnel
 from .watch import Watch
@@ -26,17 +30,21 @@ from .watch import Watch
 _ACCEPT_PAUSE = 1.0  # seconds, when the process has no descriptor left
 _PROOF = 2.0  # seconds in which an old client must show that it is still there
 _PORCH = 8  # clients
+_BRIEF = 60.0  # seconds: visits that follow one another faster, and are shorter, are told once
+_QUIET = 600.0  # seconds without a fault of a host after which one is worth a line again
+_HOSTS = 64  # that are told apart in the log
 log = logging.getLogger(__name__)
 
 Peer = Callable[[Connection], Awaitable[object]]
 
 
 class Places(NamedTuple):
-    """How many peers at once, and who makes room for one more."""
+    """How many peers at once, who makes room for one more, and who may have one."""
 
     most: int
     drop_idle: float | None = None  # seconds without a byte either way: the one that was idle for longest
     kick_old: bool = False  # one of the newcomer's own address that does not answer
+    allow: Collection[Network] = ()  # who may come in at all; empty: everybody
 
 
 class Newcomer(NamedTuple):
@@ -52,7 +60,7 @@ class Newcomer(NamedTuple):
 
 
 class Listener:
-    """Serves until cancelled. `peers` by their number; `refused` counts."""
+    """Serves until cancelled. `peers` by their number; `refused` counts whom there was no place for."""
 
     def __init__(
         self,
@@ -64,17 +72,19 @@ class Listener:
     ) -> None:
         self._server, self._bounds, self._places, self._trace = server, bounds, places, trace
         self._tls, self._in_porch = tls, 0
+        self.gate = Gate(address_of(server.getsockname()), places.allow)
         self.peers: dict[int, Connection] = {}
         self.refused = 0
         self._asking: set[str] = set()  # hosts whose old connections are being asked
+        self._name, self._now = whose(), asyncio.get_running_loop().time
+        self._visits, self._faults = Episodes(_BRIEF, _HOSTS), Episodes(_QUIET, _HOSTS)
 
     async def serve(self, peer: Peer) -> Never:
         """Runs `peer(connection)` for each client."""
         async with Scope() as scope:
             while True:
-                sock, address = await self._accept()
-                tuning.tune(sock, profile(self._bounds))
-                newcomer = Newcomer(sock, address_of(address))
+                newcomer = await self._accept()
+                tuning.tune(newcomer.sock, profile(self._bounds))
                 if self._tls is None:
                     self._admit(newcomer, scope, peer)
                 elif self._in_porch < _PORCH:
@@ -91,11 +101,11 @@ class Listener:
                 await tunnel.shake_hands(newcomer.sock)
             done = True
         except TimeoutError:
-            log.warning("%s: no TLS handshake within %g s", newcomer.address, within)
+            self._warn(newcomer.address, f": no TLS handshake within {within:g} s")
         except LinkDown as down:
-            log.warning("%s: %s", newcomer.address, down)
-        except Exception:
-            log.exception("%s: internal error, this connection ends", newcomer.address)
+            self._warn(newcomer.address, f": {down}")
+        except Exception as bug:
+            self._admits(newcomer.address, bug)
         finally:
             self._in_porch -= 1
             if not done:
@@ -111,17 +121,24 @@ class Listener:
         else:
             self._refuse(newcomer, f"max_clients = {self._places.most}")
 
-    async def _accept(self) -> tuple[socket.socket, object]:
+    async def _accept(self) -> Newcomer:
         while True:
             try:
-                return await asyncio.get_running_loop().sock_accept(self._server)
+                sock, address = await asyncio.get_running_loop().sock_accept(self._server)
             except OSError as error:
-                log.warning("cannot accept: %s", reason(error))
+                if self._faults.begins("accept", self._now()):
+                    log.warning("%s: cannot accept: %s", self._name, reason(error))
                 await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
+            newcomer = Newcomer(sock, address_of(address))
+            if self.gate.admits(newcomer.host):
+                return newcomer
+            sock.close()
+            await asyncio.sleep(0)  # however many of them come at once
 
     def _refuse(self, newcomer: Newcomer, why: str) -> None:
         self.refused += 1
-        log.warning("%s refused: %s", newcomer.address, why)
+        self._warn(newcomer.address, f" refused: {why}")
         newcomer.sock.close()
 
     def _dropped_idle(self, newcomer: Newcomer) -> bool:
@@ -170,17 +187,31 @@ class Listener:
         return connection
 
     async def _serve_one(self, connection: Connection, peer: Peer) -> None:
-        log.info("%s connected", connection.address)
+        began = self._now()
+        told = self._visits.begins(connection.host, began)
+        if told:
+            log.info("%s: %s connected", self._name, connection.address)
         try:
             await peer(connection)
         except PeerError as error:
-            log.warning("%s: %s", connection.address, error)
+            self._warn(connection.address, f": {error}")
         except Down as down:
-            unacked = f", {down.unacked} bytes unacknowledged" if down.unacked else ""
-            log.info("%s left: %s%s", connection.address, down, unacked)
-        except Exception:
-            log.exception("%s: internal error, this connection ends", connection.address)
+            if told or self._now() - began >= _BRIEF:
+                unacked = f", {down.unacked} bytes unacknowledged" if down.unacked else ""
+                log.info("%s: %s left: %s%s", self._name, connection.address, down, unacked)
+        except Exception as bug:
+            self._admits(connection.address, bug)
             connection.abort()
         finally:
             connection.close()
             self.peers.pop(connection.number, None)
+
+    def _warn(self, address: str, what: str) -> None:
+        """Of each host the first like that, and again after it was quiet for long."""
+        if self._faults.begins(address.rpartition(":")[0] + what, self._now()):
+            log.warning("%s: %s%s", self._name, address, what)
+
+    def _admits(self, address: str, bug: Exception) -> None:
+        """Ours; each kind of it is told like that."""
+        if self._faults.begins(repr(type(bug)), self._now()):
+            log.error("%s: %s: internal error, this connection ends", self._name, address, exc_info=bug)

@@ -85,7 +85,7 @@ async def _secured(sock: socket.socket, tls: Context, host: str, within: float) 
 
 async def _connected(endpoint: Endpoint, settings: Profile) -> socket.socket:
     down = LinkDown(f"{endpoint}: the name has no address")
-    for family, address in await _lookup(endpoint, settings.connect_timeout):
+    for family, address in await lookup(endpoint, settings.connect_timeout):
         try:
             return await _connect(family, address, settings)
         except TimeoutError:
@@ -95,7 +95,7 @@ async def _connected(endpoint: Endpoint, settings: Profile) -> socket.socket:
     raise down
 
 
-async def _lookup(endpoint: Endpoint, within: float) -> list[tuple[int, Any]]:
+async def lookup(endpoint: Endpoint, within: float) -> list[tuple[int, Any]]:
     """A numeric address is known at once; a name is looked up in a thread, because that may take minutes."""
     ask = partial(socket.getaddrinfo, endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     with suppress(socket.gaierror, UnicodeError):
@@ -140,10 +140,17 @@ async def listen(
 
 
 async def _bound(endpoint: Endpoint, within: float) -> socket.socket:
-    if not endpoint.host and socket.has_dualstack_ipv6():
-        return socket.create_server(("", endpoint.port), family=socket.AF_INET6, dualstack_ipv6=True)
+    family, address = await to_bind(endpoint, within)
+    both = family == socket.AF_INET6 and not endpoint.host
+    return socket.create_server(address, family=family, dualstack_ipv6=both)
+
+
+async def to_bind(endpoint: Endpoint, within: float) -> tuple[int, Any]:
+    """Family and address of whoever listens there.
+
+    An empty host is every address, those of IPv4 as well where there is IPv6.
+    """
     if not endpoint.host:
-        return socket.create_server(("", endpoint.port))
-    found = await _lookup(endpoint, within)
-    family, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # "localhost" is both
-    return socket.create_server(address, family=family)
+        return socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, ("", endpoint.port)
+    found = await lookup(endpoint, within)
+    return min(found, key=lambda one: one[0] != socket.AF_INET)  # "localhost" is both

@@ -15,6 +15,7 @@ from math import inf
 
 from ..errors import LinkDown
 from ..policy.liveness import Bounds, Pulse, kernel_only, profile
+from ..scope import whose
 from . import tuning
 
 _ON_DEMAND = 0.1  # seconds between two looks of `proves`
@@ -27,7 +28,7 @@ class Watch:
 
     def __init__(self, sock: socket.socket, bounds: Bounds) -> None:
         self._sock, self._bounds = sock, bounds
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._name = asyncio.get_running_loop(), whose()
         self._timer: asyncio.TimerHandle | None = None
         self._dead: Callable[[LinkDown], None] = lambda down: None
         self.blind = False  # this kernel counts too little, its own timers must do
@@ -148,7 +149,7 @@ class Watch:
         if self._bound > asked and not self._told_slow:
             self._told_slow = True
             why = "detect_within = %g s is too short for this path: it takes %.1f s"
-            log.warning("%s: " + why, self._peer, asked, self._bound)
+            log.warning("%s: %s: " + why, self._name, self._peer, asked, self._bound)
 
     def _tune(self) -> None:
         """In doubt it probes each second: what the peer repeats would put probes off."""

@@ -1,8 +1,9 @@
 """One file per kind: `modbus_server.py` is kind = "modbus-server". Files that begin with _ are parts of them:
 
-modbus_server   _answering, _modbus_framings, _voice
-modbus_client   _asking, _push, _pushing
+modbus_server   _access, _answering, _datagrams, _modbus_framings, _voice
+modbus_client   _asking, _push, _pushing, _remote
 tcp             _delivery, _frames
-mqtt            _uplink, _publisher, _outbox, _reading, _topics, _terms; with paho: _paho, _mqtt5, _no_proxies
+mqtt            _uplink, _commands, _publisher, _outbox, _reading, _topics, _terms;
+                with paho: _paho, _mqtt5, _no_proxies
 several kinds   _failover, _hello, _listening, _tls, _who_dials
 """

@@ -1,22 +1,24 @@
 """A Modbus TCP connection on which we ask: one question at a time, each with a transaction id of its own.
 
-Promises: what `ask` returns is the answer to this very question, perhaps a Modbus exception. One that does
-not come in time ends the connection, so that it can never be taken for the next one's. While nothing is
-asked, a harmless read finds out whether the far program still answers: its kernel would do so for it.
+Promises: what `ask` returns is the answer to this very question, perhaps a Modbus exception. While nothing
+is asked, a harmless read finds out whether the far program still answers: its kernel would do so for it. When
+it answers nothing at all for too long, the connection ends.
 """
 
 import asyncio
 from asyncio import Future
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Never
+from typing import NamedTuple, Never
 
 from ..contracts import Traced
 from ..errors import LinkDown, PeerError
 from ..flow import Fan
 from ..host.connection import Connection
 from ..host.net import connect
+from ..host.tls import Context
 from ..policy.liveness import Bounds, Echo, profile
 from ..scope import Scope
 from ..status import PeerStatus
@@ -31,50 +33,89 @@ NO_WAY_THERE = (0x0A, 0x0B)  # said by gateways: the unit that they stand for ca
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """Whom we ask, and what, if there is nothing else to ask: any answer to `harmless` is a sign of life."""
+    """Whom we ask, and what, if there is nothing else to ask: any answer to `harmless` is a sign of life.
+
+    Where `unit` is all that we want, a gateway that cannot reach it is of no use.
+    """
 
     end: Endpoint
     unit: int
     harmless: bytes
     bounds: Bounds
+    only_unit: bool = True
+
+
+class _Question(NamedTuple):
+    tid: int
+    unit: int
+    pdu: bytes
+    answer: Future[bytes]
 
 
 @asynccontextmanager
-async def asking(party: Party, trace: Fan[Traced]) -> AsyncIterator["Conversation"]:
+async def asking(
+    party: Party, trace: Fan[Traced], tls: Context | None = None
+) -> AsyncIterator["Conversation"]:
     """Dialled, and it has answered once. LinkDown when that fails, and out of the block when it ends."""
-    async with connect(party.end, party.bounds, trace) as connection, Scope() as scope:
+    async with connect(party.end, party.bounds, trace, tls) as connection:
         conversation = Conversation(connection, party)
-        scope.start(conversation.listen())
-        await conversation.greet()
-        scope.start(conversation.watch())
-        scope.start(conversation.stay_in_touch())
-        yield conversation
+        try:
+            async with Scope() as scope:
+                scope.start(conversation.listen())
+                await conversation.greet()
+                scope.start(conversation.watch())
+                scope.start(conversation.stay_in_touch())
+                yield conversation
+        finally:
+            conversation.close()
 
 
 class Conversation:
-    """`ask` is all that its users need; the rest are siblings that `asking` starts."""
+    """`ask` and `tell` are all that its users need; the rest is what `asking` needs."""
 
     def __init__(self, connection: Connection, party: Party) -> None:
         self._connection, self._party = connection, party
         self._now = asyncio.get_running_loop().time
         self._echo = Echo(party.bounds, self._now())
-        self._turn = asyncio.Lock()
         self._tid = 0
-        self._question = b""
-        self._answer: Future[bytes] | None = None  # to the question under way
+        self._waiting: deque[_Question] = deque()
+        self._asked: _Question | None = None  # whose answer may come
 
-    async def ask(self, pdu: bytes) -> bytes:
-        """The answer PDU, perhaps an exception. In the order of the calls."""
-        async with self._turn:
-            self._tid = self._tid % 0xFFFF + 1
-            self._question, self._answer = pdu, asyncio.get_running_loop().create_future()
-            self._connection.requests += 1
-            self._connection.write(mbap.encode(self._tid, self._party.unit, pdu))
-            self._explain("tx", self._tid, pdu)
-            try:
-                return await self._answer
-            finally:
-                self._answer = None
+    def ask(self, pdu: bytes, unit: int | None = None) -> Future[bytes]:
+        """The answer PDU, perhaps an exception. In the order of the calls.
+
+        Cancelling it withdraws the question: if it is out already, the next one waits for it no longer.
+        """
+        question = self._question(pdu, self._party.unit if unit is None else unit)
+        question.answer.add_done_callback(lambda _: self._over(question))
+        self._waiting.append(question)
+        self._go_on()
+        return question.answer
+
+    def tell(self, pdu: bytes, unit: int) -> None:
+        """It may be answered or not: nobody waits for that."""
+        self._say(self._question(pdu, unit))
+
+    def _question(self, pdu: bytes, unit: int) -> _Question:
+        self._tid = self._tid % 0xFFFF + 1
+        return _Question(self._tid, unit, pdu, asyncio.get_running_loop().create_future())
+
+    def _over(self, question: _Question) -> None:
+        if self._asked is question:
+            self._asked = None
+            self._go_on()
+
+    def _go_on(self) -> None:
+        while self._asked is None and self._waiting:
+            question = self._waiting.popleft()
+            if not question.answer.done():
+                self._asked = question
+                self._say(question)
+
+    def _say(self, question: _Question) -> None:
+        self._connection.requests += 1
+        self._connection.write(mbap.encode(question.tid, question.unit, question.pdu))
+        self._explain("tx", question.tid, question.unit, question.pdu)
 
     async def greet(self) -> None:
         """Until it has answered: its kernel accepts connections for a frozen program, too."""
@@ -86,7 +127,7 @@ class Conversation:
             raise LinkDown(
                 f"{self._party.end} accepts connections, but gave no answer in {within:g} s"
             ) from None
-        if (code := refusal(answer)) in NO_WAY_THERE:
+        if (code := refusal(answer)) in NO_WAY_THERE and self._party.only_unit:
             raise LinkDown(f"unit {self._party.unit} of {self._party.end}: {exception_text(code)}")
 
     async def listen(self) -> Never:
@@ -94,16 +135,16 @@ class Conversation:
         decoder = mbap.Decoder()
         while True:
             for adu in decoder.feed(await self._connection.read()):
-                self._explain("rx", adu.tid, adu.pdu)
-                if self._answer is not None and not self._answer.done() and adu.tid == self._tid:
-                    self._take(adu, self._answer)
+                self._explain("rx", adu.tid, adu.unit, adu.pdu)
+                if self._asked is not None and not self._asked.answer.done() and adu.tid == self._asked.tid:
+                    self._take(adu, self._asked)
 
-    def _take(self, adu: mbap.Adu, answer: Future[bytes]) -> None:
+    def _take(self, adu: mbap.Adu, question: _Question) -> None:
         """Its unit id tells nothing more: gateways that translate ours do not all translate it back."""
-        if not answers(self._question, adu.pdu):
+        if not answers(question.pdu, adu.pdu):
             raise PeerError("the server's answer does not fit the question")
         self._echo.heard(self._now())
-        answer.set_result(adu.pdu)
+        question.answer.set_result(adu.pdu)
 
     async def watch(self) -> Never:
         """Raises when it has not answered for too long."""
@@ -123,10 +164,17 @@ class Conversation:
     def status(self) -> PeerStatus:
         return self._connection.status()
 
-    def _explain(self, way: str, tid: int, pdu: bytes) -> None:
+    def close(self) -> None:
+        """The connection has ended: whoever still waits learns it."""
+        for question in (self._asked, *self._waiting):
+            if question is not None and not question.answer.done():
+                question.answer.set_exception(LinkDown(f"{self._party.end}: the connection has ended"))
+        self._waiting.clear()
+
+    def _explain(self, way: str, tid: int, unit: int, pdu: bytes) -> None:
         """For `gatewayctl trace`: what the bytes before it mean."""
         if self._connection.traced:
             from ..wire.pdus import describe  # loads pymodbus, which nobody else here needs
 
             text = describe(pdu, answer=way == "rx")
-            self._connection.note(way, f"transaction {tid}, unit {self._party.unit}: {text}")
+            self._connection.note(way, f"transaction {tid}, unit {unit}: {text}")

@@ -17,11 +17,11 @@ _IDLE = 60.0  # seconds
 
 
 class Clients:
-    """The peers of the listener that is open now, if one is. `refused` counts over all of them."""
+    """The peers of the listener that is open now, if one is. What is counted, is over all of them."""
 
     def __init__(self) -> None:
         self._listener: Listener | None = None
-        self._refused = 0
+        self._refused = self._not_allowed = 0
 
     @asynccontextmanager
     async def listening(
@@ -39,6 +39,7 @@ class Clients:
             config.max_clients,
             _IDLE if config.when_full_clients == "drop-idle" else None,
             config.kick_old_client,
+            config.allow,
         )
         async with net.listen(endpoint, liveness.bounds(), places, trace, context) as listener:
             self._listener = listener
@@ -47,9 +48,18 @@ class Clients:
                 yield listener
             finally:
                 self._refused += listener.refused
+                self._not_allowed += listener.gate.not_allowed
                 self._listener = None
 
     def status(self) -> PartStatus:
-        peers = self._listener.peers.values() if self._listener is not None else ()
-        refused = self._refused + (self._listener.refused if self._listener is not None else 0)
-        return {"direction": "listen", "peers": [peer.status() for peer in peers], "refused": refused}
+        status: PartStatus = {
+            "direction": "listen",
+            "peers": [],
+            "refused": self._refused,
+            "not_allowed": self._not_allowed,
+        }
+        if (listener := self._listener) is not None:
+            status["peers"] = [peer.status() for peer in listener.peers.values()]
+            status["refused"] += listener.refused
+            status["not_allowed"] += listener.gate.not_allowed
+        return status

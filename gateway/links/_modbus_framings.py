@@ -1,17 +1,17 @@
-"""How requests stand in the bytes of a connection, and answers in those that go back: a class for each value
-of `framing`.
+"""How requests stand in the bytes of a connection, or in datagrams, and answers in those that go back: a
+class for each value of `framing`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from ..wire import mbap, rtu
+from ..wire import mbap, rtu, rtu_requests
 from ..wire.mbap import Adu
 from ..wire.rtu_requests import Requests
 
 
 class Framing(Protocol):
-    """Of one connection."""
+    """Of one connection, or of all datagrams."""
 
     one_by_one: bool  # nothing in an answer tells which request it belongs to
 
@@ -24,6 +24,9 @@ class Framing(Protocol):
 
     def drop(self) -> None:
         """The rest of what is unfinished does not come any more."""
+
+    def whole(self, datagram: bytes, /) -> Adu | None:
+        """The request that this is; None when it is anything else."""
 
     def answer(self, request: Adu, pdu: bytes, /) -> bytes:
         """The bytes that go back, possibly none."""
@@ -39,6 +42,9 @@ class Mbap:
 
     def drop(self) -> None:
         raise AssertionError("never unfinished")
+
+    def whole(self, datagram: bytes, /) -> Adu | None:
+        return mbap.whole(datagram)
 
     def answer(self, request: Adu, pdu: bytes, /) -> bytes:
         return mbap.encode(request.tid, request.unit, pdu) if pdu else b""
@@ -61,6 +67,10 @@ class Rtu:
 
     def drop(self) -> None:
         self._requests.drop()
+
+    def whole(self, datagram: bytes, /) -> Adu | None:
+        asked = rtu_requests.whole(datagram)
+        return None if asked is None else Adu(0, *asked)
 
     def answer(self, request: Adu, pdu: bytes, /) -> bytes:
         return rtu.frame(request.unit, pdu) if pdu and request.unit else b""

@@ -15,11 +15,15 @@ ReasonCode.names = {
 }
 
 
-class UserProperties(Properties):
-    """Encoded at once by MQTT 5.0, 2.2.2: paho's own way costs 24 us a message."""
+class Packed(Properties):
+    """User properties and correlation data (none if empty) of a PUBLISH, encoded at once by MQTT 5.0, 2.2.2:
+    paho's own way costs 24 us a message.
+    """
 
-    def __init__(self, pairs: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, pairs: tuple[tuple[str, str], ...], correlation: bytes) -> None:
         body = b"".join(b"\x26" + _utf8(key) + _utf8(value) for key, value in pairs)
+        if correlation:
+            body += b"\x09" + struct.pack("!H", len(correlation)) + correlation
         length: bytes = VariableByteIntegers.encode(len(body))  # type: ignore[no-untyped-call]
         object.__setattr__(self, "packed", length + body)
 

@@ -29,14 +29,17 @@ from ..host import tls
 from ..host.channel import Channel, Socket
 from ..host.threads import in_thread
 from ..host.watch import Watch
+from ..policy.episodes import Episodes
 from ..policy.liveness import Echo, profile
+from ..scope import whose
 from ..status import PeerStatus
 from . import _terms
-from ._mqtt5 import UserProperties
+from ._mqtt5 import Packed
 from ._terms import TAKEN, Ack, Hello, Limits, Message, Publication
 
 _INBOX = 20  # messages; MQTT 5 brokers are told so, and stop there
 _LARGEST_MESSAGE = 1024 * 1024  # bytes, down
+_QUIET, _TOPICS = 60.0, 16  # seconds, and topics that are told apart, in the log
 _OVERHEAD = 10  # bytes of a PUBLISH: fixed header 5, topic length 2, packet id 2, property length 1
 log = logging.getLogger(__name__)
 
@@ -142,6 +145,7 @@ class Session:
         self._greeted: Future[None] = self._loop.create_future()
         self._acks: dict[int, Future[Ack]] = {}
         self._inboxes: dict[str, Queue[Message]] = {}
+        self._name, self._told = whose(), Episodes(_QUIET, _TOPICS)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe
         client.on_message, client.on_pong = self._on_message, self._answered
@@ -172,7 +176,8 @@ class Session:
     def publish(self, what: Publication) -> Future[Ack]:
         """With the broker's best QoS up to 1. At QoS 0 it is answered when the bytes are on their way."""
         ack: Future[Ack] = self._loop.create_future()
-        packed = UserProperties(what.properties) if what.properties and self._hello.version == "5" else None
+        extra = self._hello.version == "5" and (what.properties or what.correlation)
+        packed = Packed(what.properties, what.correlation) if extra else None
         size = (
             _OVERHEAD + len(what.topic.encode()) + len(what.payload) + (len(packed.pack()) if packed else 0)
         )
@@ -188,9 +193,9 @@ class Session:
             ack.set_result(TAKEN)
         return ack
 
-    def subscribe(self, topic: str) -> tuple[Future[Ack], Queue[Message]]:
-        """The broker's answer, and where the messages will be."""
-        inbox = self._inboxes[topic] = Queue(_INBOX)
+    def subscribe(self, topic: str, room: int = _INBOX) -> tuple[Future[Ack], Queue[Message]]:
+        """The broker's answer, and where the messages will be: `room` of them, more are dropped."""
+        inbox = self._inboxes[topic] = Queue(room)
         granted: Future[Ack] = self._loop.create_future()
         _, mid = self._client.subscribe(topic, self.limits.qos)
         if mid is not None:  # else the connection was lost this moment
@@ -295,12 +300,14 @@ class Session:
             expires=expires,
             qos=message.qos,
             mid=message.mid,
+            answer_to=getattr(message.properties, "ResponseTopic", ""),
+            correlation=getattr(message.properties, "CorrelationData", b""),
         )
         inbox = self._inboxes.get(ours.topic)
         if inbox is None or inbox.full():
-            log.warning(
-                "%s: message dropped: %s", ours.topic, "not subscribed" if inbox is None else "too many"
-            )
+            if self._told.begins(ours.topic, self._loop.time()):
+                why = "not subscribed" if inbox is None else "too many"
+                log.warning("%s: message to %s dropped: %s", self._name, ours.topic, why)
             self._loop.call_soon(self.ack, ours)  # paho would not send it out of its own callback
         else:
             inbox.put_nowait(ours)

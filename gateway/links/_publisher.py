@@ -59,7 +59,7 @@ class Refusals:
 class _Flight(NamedTuple):
     """A publication that has left and was not dealt with; `parcel` if it is one of the buffer."""
 
-    topic: str
+    topic: str  # or what is told in its place
     parcel: Parcel | None
     ack: Future[Ack]
     left: float  # loop time
@@ -94,10 +94,10 @@ class Publisher:
         self._turned = Event()  # a record to send, an answer, a place in the window
         self.refusals = Refusals(life)
 
-    async def publish(self, what: Publication) -> Future[Ack]:
-        """Of what does not stand in the buffer."""
+    async def publish(self, what: Publication, told: str = "") -> Future[Ack]:
+        """Of what does not stand in the buffer. Trouble with it is `told` of its topic, or of this."""
         await self._place()
-        return self._send(what)
+        return self._send(what, told=told)
 
     async def records(self) -> Never:
         async with Scope() as scope:
@@ -168,11 +168,11 @@ class Publisher:
             self._turned.clear()
             await self._turned.wait()
 
-    def _send(self, what: Publication, parcel: Parcel | None = None) -> Future[Ack]:
+    def _send(self, what: Publication, parcel: Parcel | None = None, told: str = "") -> Future[Ack]:
         if self._trace.taps:
             self._trace.push(Traced(time(), "tx", what.payload, f"publish {what.topic}"))
         ack = self._mqtt.publish(what)
-        self._flights.append(_Flight(what.topic, parcel, ack, self._now()))
+        self._flights.append(_Flight(told or what.topic, parcel, ack, self._now()))
         self._turned.set()
         return ack
 

@@ -17,6 +17,7 @@ from typing import NamedTuple, Never
 from ..buffer import Buffer, Record
 from ..contracts import Frame, Reading, Sampled
 from ..errors import LinkDown
+from ..policy.episodes import Episodes
 from ..status import Life
 from ..wire.points import Unfit, Value
 from ..wire.reads import ILLEGAL_FUNCTION, exception_text
@@ -28,6 +29,7 @@ _BATCH = 64  # records
 _LATER = (6, *NO_WAY_THERE)  # busy, or away behind its gateway: says nothing of the value
 _OF_ALL = (ILLEGAL_FUNCTION, *_LATER)  # codes that each register by itself would get as well
 _TRIES = 3  # connections on which one record is refused for now, before it holds up the others no more
+_QUIET, _SLOTS = 60.0, 256  # seconds, and registers that are told apart, in the log
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +47,7 @@ class Past:
     written: dict[Slot, Reading] = field(default_factory=dict)
     refused: dict[Slot, Refusal] = field(default_factory=dict)  # when it was tried last
     short: dict[str, str] = field(default_factory=dict)  # device -> which of its values is missing, or ""
+    told: Episodes = field(default_factory=lambda: Episodes(_QUIET, _SLOTS))  # in the log, of the refused
     again: Counter[int] = field(default_factory=Counter)  # record -> how often it was refused for now
 
 
@@ -187,7 +190,9 @@ class Pushing:
     def _note(self, tried: Collection[Slot], refused: Mapping[Slot, Refusal]) -> None:
         """The log has a line when a refusal begins; the status has it as long as it goes on."""
         past = self.past
-        if new := {slot: why for slot, why in refused.items() if slot not in past.refused}:
+        new = {slot: why for slot, why in refused.items() if slot not in past.refused}
+        now = asyncio.get_running_loop().time()
+        if new := {slot: why for slot, why in new.items() if past.told.begins(str(slot), now)}:
             log.warning("%s: %s", self.life.name, _words(new))
         past.refused = {slot: why for slot, why in past.refused.items() if slot not in tried} | dict(refused)
 

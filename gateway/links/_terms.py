@@ -18,12 +18,15 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Publication(NamedTuple):
-    """`properties` are MQTT 5 user properties; 3.1.1 has no room for them."""
+    """`properties` are MQTT 5 user properties, `correlation` says whose answer it is (b"": nobody's); 3.1.1
+    has no room for them.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
     properties: Pairs = ()
+    correlation: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,11 @@ TAKEN = Ack(0)
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What came down. `expires` is loop time; `repeated` is the DUP flag."""
+    """What came down. `expires` is loop time; `repeated` is the DUP flag.
+
+    `answer_to` is MQTT 5's response topic, `correlation` its correlation data; both are empty where there is
+    none.
+    """
 
     topic: str
     payload: bytes
@@ -88,6 +95,21 @@ class Message:
     expires: float
     qos: int
     mid: int
+    answer_to: str
+    correlation: bytes
+
+
+class Reply(NamedTuple):
+    """To whom the outcome of a command goes, and what of the command it repeats.
+
+    `topic` is "" for the one that is always there. `repeated`: the command has been known before.
+    """
+
+    device: str
+    id: str | int | None
+    topic: str
+    correlation: bytes
+    repeated: bool = False
 
 
 _SLOW = 60.0  # seconds

@@ -9,8 +9,9 @@ import json
 from typing import Literal
 
 from ..buffer import Record
+from ..contracts import Outcome
 from ..status import timestamp
-from ._terms import Pairs, Publication
+from ._terms import Pairs, Publication, Reply
 
 
 class Topics:
@@ -25,6 +26,20 @@ class Topics:
 
     def tx(self, port: str) -> str:
         return f"{self._prefix}/port/{port}/tx"
+
+    def set(self, device: str) -> str:
+        return f"{self._prefix}/device/{device}/set"
+
+    def result(self, reply: Reply, outcome: Outcome) -> Publication:
+        """The answer to a command, for whoever gave it."""
+        told: dict[str, object] = {"ok": not outcome.error}
+        told |= {} if reply.id is None else {"id": reply.id}
+        told |= {"repeated": True} if reply.repeated else {}
+        told |= {"error": outcome.error} if outcome.error else {}
+        told |= {"values": outcome.values} if outcome.values else {}
+        told |= {"errors": outcome.errors} if outcome.errors else {}
+        topic = reply.topic or f"{self.set(reply.device)}/result"
+        return Publication(topic, _json(told), correlation=reply.correlation)
 
     def online(self, at: float, version: str) -> Publication:
         """The birth, on every connect."""

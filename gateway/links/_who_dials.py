@@ -57,6 +57,15 @@ def who_dials(config: Ends, dialling: Iterable[str]) -> Iterator[Fault]:
             yield Fault(("tls",), 'who listens shows a certificate: { cert = "...", key = "..." }')
 
 
+def over_udp(config: Ends, dialling: Iterable[str]) -> Iterator[Fault]:
+    """The same for transport = "udp", which listens, and knows no connections."""
+    for key in ("connect", "tls", "kick_old_client", *dialling):
+        if key in config.model_fields_set:
+            yield Fault((key,), f'{key} goes with transport = "tcp"')
+    if config.listen is None and config.connect is None:
+        yield Fault((), 'where does it listen? write listen = "address:port"')
+
+
 def _misplaced(config: Ends, keys: Iterable[str], where: str) -> Iterator[Fault]:
     return (Fault((key,), f"{key} goes with {where}") for key in keys if key in config.model_fields_set)
 

@@ -1,5 +1,8 @@
-"""kind = "modbus-client": device values are written to registers of a Modbus TCP server upstream."""
+"""kind = "modbus-client": we ask a Modbus TCP server, on behalf of the master on a serial line, and to write
+device values into its registers.
+"""
 
+from asyncio import Future, get_running_loop
 from collections.abc import Collection, Iterator, Mapping
 from time import time
 from typing import Annotated, ClassVar, Literal, Never
@@ -7,15 +10,17 @@ from typing import Annotated, ClassVar, Literal, Never
 from pydantic import AfterValidator, Field, model_validator
 
 from ..buffer import Buffer, Rules
-from ..contracts import Part, Sampled, Traced
+from ..contracts import Asking, Part, Request, Sampled, Traced
 from ..flow import Fan
+from ..host.threads import in_thread
 from ..policy import traffic
 from ..policy.liveness import profile
+from ..ports._units import ranges
 from ..registers import LAST_ADDRESS, Address, ByteOrder, Offset, PointType, Scale, Source
 from ..scope import Scope
-from ..settings import Buffering, LinkConfig, Wiring
+from ..settings import Buffering, Claim, LinkConfig, Need, Wiring
 from ..status import Life, PartStatus
-from ..values import Connect, Endpoint, Fault, Model
+from ..values import Connect, Endpoint, Fault, Model, PortName
 from ..wire.points import Codec, Gives, Table, Unfit, is_string
 from ..wire.reads import read_request
 from ..wire.writes import MOST
@@ -23,8 +28,11 @@ from ._asking import Conversation, Party, asking
 from ._failover import Failover
 from ._push import Layout, Slot, clashes
 from ._pushing import Past, Pushing
+from ._remote import Remote, There, unit_faults, unit_ids
+from ._tls import Tls
 
 _YEAR_2100 = 4_102_444_800  # seconds since the epoch
+_PUSHING = ("unit_id", "keep", "timestamp", "alive", "buffer")  # keys that go with push
 
 
 class Number(Model):
@@ -138,21 +146,40 @@ def _not_empty(push: dict[str, Target]) -> dict[str, Target]:
 class Config(LinkConfig):
     """[links.NAME] with kind = "modbus-client"."""
 
-    wants: ClassVar[type] = Sampled
+    wants: ClassVar[type] = Asking
     kind: Literal["modbus-client"]
     connect: Annotated[Connect, Field(description='the server, such as "10.0.0.7:502"')]
+    port: PortName | None = None
+    units: Annotated[
+        dict[str, There], Field(description='unit ids of the line: "1-9" = {}, "20" = { unit_id = 255 }')
+    ] = Field(default_factory=dict)
     unit_id: Annotated[int, Field(ge=0, le=255)] = 1
     push: Annotated[
         dict[str, Target],
         AfterValidator(_not_empty),
         Field(description='what is written where: "DEVICE.POINT" = { holding = ADDRESS }'),
-    ]
+    ] = Field(default_factory=dict)
     keep: Literal["newest", "all"] = "newest"
     timestamp: Annotated[Timestamp | None, Field(description="{ holding = ADDRESS }")] = None
     alive: Annotated[Alive | None, Field(description="{ holding = ADDRESS }")] = None
     buffer: Annotated[Buffering, Field(description='{ size = "64MB", age = "7d" }')] = Buffering()
+    tls: Annotated[Tls | None, Field(description='{ ca = "ca.pem" }, or {} to trust the system\'s')] = None
 
     def faults(self) -> Iterator[Fault]:
+        yield from unit_faults(self.units)
+        if self.port is not None and not self.units:
+            yield Fault((), "which unit ids are for us? write a table [links.NAME.units]")
+        elif self.port is None and self.units:
+            yield Fault(("units",), "units goes with port: the line whose master asks")
+        yield from self._push_faults()
+
+    def _push_faults(self) -> Iterator[Fault]:
+        if not self.push:
+            if self.port is None:
+                yield Fault((), "what for? write a table [links.NAME.push], or port and [links.NAME.units]")
+            for key in _PUSHING:
+                if key in self.model_fields_set:
+                    yield Fault((key,), f"{key} goes with push")
         for name in self.push:
             if not all(name.partition(".")):
                 yield Fault(("push", name), 'a value is named "DEVICE.POINT"')
@@ -176,7 +203,7 @@ class Config(LinkConfig):
 
     @property
     def idle_traffic(self) -> traffic.Heartbeat:
-        return traffic.read(profile(self.liveness.bounds(speaks=True)).heartbeat)
+        return traffic.read(profile(self.liveness.bounds(speaks=True)).heartbeat, tls=self.tls is not None)
 
     @property
     def keeps(self) -> Rules | None:
@@ -195,11 +222,34 @@ class Config(LinkConfig):
     def shape(self) -> object:
         return super().shape, self.keep
 
+    def needs(self) -> Iterator[Need]:
+        if self.port is not None:
+            yield Need(("port",), self.port, Asking)
+
+    def claims(self) -> Iterator[Claim]:
+        if self.port is not None:
+            for text, units in ranges(self.units):
+                yield Claim(("units", text), self.port, units)
+
+    @property
+    def unit_ids(self) -> Mapping[int, int]:
+        return unit_ids(self.units)
+
     def party(self, end: Endpoint) -> Party:
-        """Asked for a value that it is given anyway, it has something harmless to answer."""
-        slot = next(self.layout.slots)
-        harmless = read_request(slot.table, slot.address, slot.codec.registers)
-        return Party(end=end, unit=self.unit_id, harmless=harmless, bounds=self.liveness.bounds(speaks=True))
+        """Asked for a value that it is given anyway, it has something harmless to answer; else for the first
+        holding register of the first of `units`.
+        """
+        unit, harmless = next(iter(self.unit_ids.values()), 0), read_request(Table.HOLDING, 0, 1)
+        if self.push:
+            slot = next(self.layout.slots)
+            unit, harmless = self.unit_id, read_request(slot.table, slot.address, slot.codec.registers)
+        return Party(
+            end=end,
+            unit=unit,
+            harmless=harmless,
+            bounds=self.liveness.bounds(speaks=True),
+            only_unit=not self.units,
+        )
 
     def build(self, name: str, wiring: Wiring, /) -> Part:
         devices = {device: wiring.device(device) for device in self.samples()}
@@ -214,34 +264,48 @@ def _key(slot: Slot) -> tuple[str, ...]:
 
 
 class Link:
-    """One server. Without a `buffer` only the newest value of each point is kept: the devices know it."""
+    """One server, and a Transactor for the master on `port`.
+
+    Without a `buffer` only the newest value of each point is kept: the devices know it.
+    """
 
     def __init__(self, config: Config, devices: Mapping[str, Sampled], buffer: Buffer | None) -> None:
         self.config, self._devices, self._buffer = config, devices, buffer
         self.trace: Fan[Traced] = Fan()
         self._failover, self._past = Failover(), Past()
+        self._remote = Remote()
         self._far: Conversation | None = None
+
+    def ask(self, request: Request, /) -> Future[bytes]:
+        return self._remote.ask(request)
 
     async def session(self, life: Life, /) -> Never:
         config = self.config
+        tls = None if config.tls is None else await in_thread(config.tls.for_dialling, f"{life.name}: files")
         async with (
             self._failover.turn(config.connect, life) as end,
-            asking(config.party(end), self.trace) as far,
+            asking(config.party(end), self.trace, tls) as far,
             Scope() as scope,
         ):
             bounds = config.liveness.bounds(speaks=True)
             scope.start(self._failover.preferred(config.connect[0], bounds, config.reconnect))
             life.up()
-            pushing = Pushing(life=life, far=far, layout=config.layout, past=self._past)
             self._far = far
             try:
-                if self._buffer is None:
-                    await pushing.newest(self._devices)
-                else:
-                    await pushing.all(self._buffer)
+                with self._remote.through(far, config.unit_ids):
+                    await self._push(life, far)
             finally:
                 self._far = None
         raise AssertionError("a scope ends by an error")
+
+    async def _push(self, life: Life, far: Conversation) -> Never:
+        if not self.config.push:
+            await get_running_loop().create_future()
+        pushing = Pushing(life=life, far=far, layout=self.config.layout, past=self._past)
+        if self._buffer is None:
+            await pushing.newest(self._devices)
+        else:
+            await pushing.all(self._buffer)
 
     def status(self) -> PartStatus:
         config, past = self.config, self._past
@@ -252,10 +316,12 @@ class Link:
             "endpoint": self._failover.now(config.connect),
             "detect_within_s": config.liveness.detect_within,
             "peers": [] if self._far is None else [self._far.status()],
-            "sent": past.counts["sent"],
-            "confirmed": past.counts["confirmed"],
-            "refused": past.counts["refused"],
         }
+        if config.port is not None:
+            status["port"] = config.port
+        if config.push:
+            status["sent"], status["confirmed"] = past.counts["sent"], past.counts["confirmed"]
+            status["refused"] = past.counts["refused"]
         if config.alive is not None:
             status["alive"] = past.alive
         if self._buffer is not None:

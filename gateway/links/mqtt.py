@@ -1,4 +1,6 @@
-"""kind = "mqtt": what the buffer holds goes up at least once and in order; `tx` comes down at most once."""
+"""kind = "mqtt": what the buffer holds goes up at least once and in order; `tx` and `set` come down at most
+once.
+"""
 
 import asyncio
 import re
@@ -13,7 +15,7 @@ from ..buffer import Buffer, Rules
 from ..contracts import Frame, Part, Sampled, Stream, Traced
 from ..errors import LinkDown
 from ..flow import Fan
-from ..host import credentials, net, tls
+from ..host import clock, credentials, net, tls
 from ..host.identity import machine_part
 from ..host.threads import in_thread
 from ..policy.liveness import Bounds, profile
@@ -22,6 +24,7 @@ from ..scope import Scope
 from ..settings import Buffering, Identity, LinkConfig, Need, PortConfig, Wiring
 from ..status import Life, PartStatus, PeerStatus
 from ..values import ONE_OR_MORE, Endpoint, Fault, FilePath, Names, endpoint, one_or_more
+from ._commands import Commands
 from ._failover import Failover
 from ._reading import NewestFirst, OldestFirst
 from ._terms import Hello, Memory, Rivalry
@@ -162,6 +165,7 @@ class Link:
         self._name, self._identity = name, identity
         self._ports, self._devices, self._buffer = ports, devices, buffer
         self._memory, self._rivalry, self._failover = Memory(), Rivalry(), Failover()
+        self._commands = Commands(name, clock.Setting().known)
         self._peer: Callable[[], PeerStatus] | None = None
 
     async def session(self, life: Life, /) -> Never:
@@ -198,7 +202,14 @@ class Link:
                 replay_rate=config.replay_rate,
                 trace=self.trace,
             )
-            uplink = Uplink(life=life, mqtt=mqtt, topics=topics, publisher=publisher, trace=self.trace)
+            uplink = Uplink(
+                life=life,
+                mqtt=mqtt,
+                topics=topics,
+                publisher=publisher,
+                commands=self._commands,
+                trace=self.trace,
+            )
             try:
                 await uplink.serve(self._devices, {port: self._ports[port] for port in config.allow_tx})
             except LinkDown as down:
@@ -265,4 +276,5 @@ class Link:
             "buffer": self._buffer.status(time()),
             "sent": self._memory.counts["sent"],
             "confirmed": self._memory.counts["confirmed"],
+            "commands": self._commands.status(),
         }

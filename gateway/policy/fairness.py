@@ -28,10 +28,18 @@ class Turns(Generic[J]):
         self._passed_over = [0] * _RANKS
         self.waiting = 0
 
+    def __iter__(self) -> Iterator[J]:
+        """Everything that waits, in no order."""
+        return (job for line in self._lines.values() for _, job in line)
+
+    @property
+    def full(self) -> bool:
+        return self.waiting >= self._total
+
     def push(self, job: J, rank: int, host: str, connection: int) -> bool:
         """False when this connection, or all together, have as much waiting as they may."""
         line = self._lines.get((host, connection))
-        if self.waiting >= self._total or (line is not None and len(line) >= self._per_connection):
+        if self.full or (line is not None and len(line) >= self._per_connection):
             return False
         if line is None:
             line = self._lines[host, connection] = deque()

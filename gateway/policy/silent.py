@@ -8,7 +8,7 @@ unit is closed for a while after a silence, because the answer may still come.
 from dataclasses import dataclass
 
 AFTER = 2  # silences in a row
-_FIRST_PROBE, _LAST_PROBE = 0.5, 10.0  # seconds after a silence; each time twice as long
+_FIRST_PROBE, _LAST_PROBE, _RISE = 0.5, 10.0, 3.0  # seconds after a silence, each time so many times as long
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Silence:
         known = self._units.setdefault(unit, _Unit())
         known.silences += 1
         if self._silent(known):
-            known.probe = now + min(_LAST_PROBE, _FIRST_PROBE * 2.0 ** min(16, known.silences - AFTER))
+            known.probe = now + min(_LAST_PROBE, _FIRST_PROBE * _RISE ** min(9, known.silences - AFTER))
             known.write = now + timeout
 
     def answered(self, unit: int) -> None:

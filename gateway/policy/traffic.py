@@ -40,9 +40,10 @@ def ping(every: float, *, tls: bool, websocket: bool) -> Heartbeat:
     return Heartbeat("pings", every, octets, ("liveness", "detect_within"))
 
 
-def read(every: float) -> Heartbeat:
+def read(every: float, *, tls: bool = False) -> Heartbeat:
     """Modbus TCP: one register is asked for, the answer, and the acknowledgement of that."""
-    return Heartbeat("reads", every, 3 * _PACKET + _READ, ("liveness", "detect_within"))
+    octets = 3 * _PACKET + _READ + 2 * _RECORD * tls
+    return Heartbeat("reads", every, octets, ("liveness", "detect_within"))
 
 
 def packet(size: int, every: float, *, tls: bool = False) -> Heartbeat:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from time import time
 
 from ..contracts import Request, Traced, failed
-from ..errors import GatewayError, LineDown, NoAnswer, NoRoute
+from ..errors import Garbled, GatewayError, LineDown, NoAnswer, NoRoute
 from ..flow import Fan
 from ..policy.silent import Silence
 from ..wire.echo import Echo
@@ -27,6 +27,7 @@ from ._tally import Occupancy, Tally
 
 _WORTH_RESTING = 0.001  # seconds: below that, waking for each byte costs less than the pause
 _EARLY = 0.0003  # seconds before the end of an answer: there reading goes on, to see its end at once
+_NOISY = 0.005  # seconds: each look at more than an answer can be costs a search through all of it
 _SPLIT = 0.15  # seconds by which an answer that has begun in time may end late: adapters and radios cut it
 
 
@@ -52,6 +53,7 @@ class Bus:
         self._echo: Echo | None = None  # of what was sent last, on a line that gives it back
         self._free_at = self._now() + rules.gap  # no request before
         self._began = self._sent_at = self._deadline = 0.0  # of what is on the wire
+        self._answer_size = 0  # characters, at most
         self._quiet_at: float | None = None  # when silence ends an answer, or breaks it off
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -108,7 +110,10 @@ class Bus:
             self._failed("answered with a wrong checksum", now)
         else:
             self._quiet_at = now + self._rules.quiet if heard.ends_by_silence else None
-            if (wait := heard.missing * self._rules.character - _EARLY) > _WORTH_RESTING:
+            wait = heard.missing * self._rules.character - _EARLY
+            if heard.heard > self._answer_size:
+                wait = max(wait, _NOISY)
+            if wait > _WORTH_RESTING:
                 self._line.rest(wait)
 
     # The alarm rings
@@ -135,6 +140,9 @@ class Bus:
 
     def _timed_out(self, heard: Answer, now: float) -> None:
         """The answer, or the rest of it, may still come: what was heard so far may as well be noise."""
+        if (pdu := heard.silence()) is not None:  # it ended so late that no silence has told it yet
+            self._answered(pdu, now)
+            return
         assert self._turn is not None
         unit = self._turn.request.unit
         self._overdue.expect(unit, heard, self._sent_at, now)
@@ -147,8 +155,8 @@ class Bus:
         timeout, noise = self._rules.timeout(unit), heard.heard > 0
         self._tally.timed_out(unit, noise)
         self._silence.kept_silent(unit, now, timeout)
-        only = ": only noise came" if noise else ""
-        self._queue.failed(self._end(now), NoAnswer(f"unit {unit} did not answer within {timeout:g} s{only}"))
+        kind, only = (Garbled, ": only noise came") if noise else (NoAnswer, "")
+        self._queue.failed(self._end(now), kind(f"unit {unit} did not answer within {timeout:g} s{only}"))
 
     # What becomes of the request on the wire
 
@@ -166,7 +174,7 @@ class Bus:
         if turn.may_repeat and turn.tries <= self._rules.retries:
             self._queue.again(turn)
         else:
-            self._queue.failed(turn, NoAnswer(f"unit {turn.request.unit} {why}"))
+            self._queue.failed(turn, Garbled(f"unit {turn.request.unit} {why}"))
 
     def _end(self, now: float) -> Turn:
         """The exchange is over. Whoever waits is told by the loop, after the next request is out."""
@@ -209,7 +217,8 @@ class Bus:
             self._queue.answered(turn, b"", now)
             return
         self._turn, self._heard = turn, self._framing.answer_to(unit, pdu)
-        answer_takes = self._framing.answer_size(pdu) * self._rules.character
+        self._answer_size = self._framing.answer_size(pdu)
+        answer_takes = self._answer_size * self._rules.character
         self._deadline = self._sent_at + self._rules.timeout(unit) + answer_takes
 
     def _set_alarm(self, now: float) -> None:

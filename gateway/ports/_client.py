@@ -1,39 +1,33 @@
-"""What all modes with role = "client" are: their keys, and the port that asks by a mode's framing."""
+"""role = "client": we ask the devices on this line; its keys, and the port that asks by a mode's framing."""
 
 import asyncio
 from asyncio import Future
-from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal, Never, Self
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, ClassVar, Never, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from ..contracts import Part, Request, Traced, Transactor, failed
+from ..contracts import Request, Settings, Traced, Transactor, failed
 from ..errors import LineDown
 from ..flow import Fan
+from ..host.tty import Line
+from ..policy.silent import AFTER
 from ..settings import PortConfig
 from ..status import Life, PartStatus
 from ..values import Duration
+from ..wire.own_registers import Counts
 from ._bus import Bus
 from ._framing import Framing, Rules
 from ._line import opened
+from ._recent import LOOK_EVERY, Recent
 from ._tally import Occupancy, Tally
-
-
-def _role(value: object) -> object:
-    match value:
-        case "master":
-            raise ValueError('a master is called "client" here: we ask the devices on this line')
-        case "slave":
-            raise ValueError('a slave is called "server" here, and this mode has only role = "client"')
-    return value
 
 
 class ClientConfig(PortConfig):
     """The keys of every mode that asks. A mode adds its own, and says what they mean for its bus."""
 
-    offers: ClassVar[Mapping[str, type]] = {"client": Transactor}
     framing: ClassVar[Framing]
-    role: Annotated[Literal["client"], BeforeValidator(_role)] = "client"
     response_timeout: Annotated[Duration, Field(gt=0)] = 1.0
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     request_timeout: Annotated[Duration, Field(gt=0)] = 2.5
@@ -83,9 +77,6 @@ class ClientConfig(PortConfig):
         characters = [len(framing.encode(1, pdu)) + framing.answer_size(pdu) for pdu in requests]
         return sum(characters) * rules.character + 2 * len(characters) * rules.gap
 
-    def build(self, name: str, /) -> Part:
-        return Client(self)
-
 
 class Client:
     """A Transactor: its bus lives as long as the line is open."""
@@ -95,34 +86,85 @@ class Client:
         self.trace: Fan[Traced] = Fan()
         self._tally = Tally()
         self._occupancy = Occupancy(asyncio.get_running_loop().time)
+        self._recent = Recent(self._tally)
         self._bus: Bus | None = None
-        self._away = "the port is not open yet"
+        self.away = "the port is not open yet"
 
     async def session(self, life: Life, /) -> Never:
         config = self.config
         try:
             async with opened(config, self._tally) as line:
-                self._bus = Bus(line, config.framing, config.rules, self._tally, self._occupancy, self.trace)
-                line.sink = self._bus.received
-                self._away = "the port was closed"
+                self._bus = self._asking_on(line, config, self._tally)
+                self._recent = Recent(self._tally)
+                self.away = "the port was closed"
                 life.up(state="open")
-                await asyncio.get_running_loop().create_future()
-                raise AssertionError  # only cancellation ends that
+                while True:
+                    await asyncio.sleep(LOOK_EVERY)
+                    self._recent.look()
         except LineDown as down:
-            self._away = str(down)
+            self.away = str(down)
             raise
         finally:
             if self._bus is not None:
-                self._bus.close(LineDown(self._away))
+                self._bus.close(LineDown(self.away))
                 self._bus = None
 
+    def _asking_on(self, line: Line, config: ClientConfig, tally: Tally) -> Bus:
+        bus = Bus(line, config.framing, config.rules, tally, self._occupancy, self.trace)
+        line.sink = bus.received
+        return bus
+
+    def counts(self) -> Counts:
+        tally = self._tally
+        return Counts(
+            open=self._bus is not None,
+            busy=round(self._occupancy.percent()),
+            queue=self._bus.queue if self._bus is not None else 0,
+            requests=tally.tx_frames,
+            answers=tally.rx_frames,
+            timeouts=tally.timeout,
+            crc=tally.crc,
+            short=tally.short,
+            late=tally.late,
+            foreign=tally.foreign,
+            echo=tally.echo,
+            exceptions=tally.exceptions,
+            units={unit: known.timeouts_in_a_row < AFTER for unit, known in tally.units.items() if unit},
+        )
+
     def ask(self, request: Request, /) -> Future[bytes]:
-        return self._bus.ask(request) if self._bus is not None else failed(LineDown(self._away))
+        return self._bus.ask(request) if self._bus is not None else failed(LineDown(self.away))
+
+    # For a scan
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(self.config.baudrate, self.config.format)
+
+    @contextmanager
+    def unnoticed(self) -> Iterator[None]:
+        known = set(self._tally.units)
+        try:
+            yield
+        finally:
+            self._tally.forget_the_absent(known)
+
+    @asynccontextmanager
+    async def elsewhere(self, settings: Settings, /) -> AsyncIterator[Transactor]:
+        """With a tally of its own: what goes wrong with wrong settings says nothing about the line."""
+        config, tally = self.config.model_copy(update={**settings._asdict(), "retries": 0}), Tally()
+        async with opened(config, tally) as line:
+            bus = self._asking_on(line, config, tally)
+            try:
+                yield bus
+            finally:
+                bus.close(LineDown("the line was let go of"))
 
     def status(self) -> PartStatus:
         return {
             **self._tally.status(self.config),
-            "role": self.config.role,
+            "reason": self._recent.diagnosis() if self._bus is not None else "",
+            "role": "client",
             "queue": self._bus.queue if self._bus is not None else 0,
             "busy_pct": self._occupancy.percent(),
         }

@@ -91,7 +91,7 @@ class Queue:
             return job.answer
         if not job.changes and self._silence.refuses(request.unit, now):
             self._refuse_soon(job, now)
-        elif self._turns.push(job, request.rank, *request.asker):
+        elif self._push(job):
             self._expiring.append(job)
             if job.changes:
                 self._sharing.change_asked(request.unit)
@@ -101,6 +101,13 @@ class Queue:
         else:
             job.settle(Busy("too many requests wait for this line"))
         return job.answer
+
+    def _push(self, job: Job) -> bool:
+        if self._turns.full:  # perhaps of those who have left
+            for gone in [waiting for waiting in self._turns if not waiting.wanted]:
+                self._turns.remove(gone, *gone.request.asker)
+                self._over(gone)
+        return self._turns.push(job, job.request.rank, *job.request.asker)
 
     def _answered_from_memory(self, job: Job, read: Read, now: float) -> bool:
         found = self._answers.find(read, now) if self._sharing.unchanging(read.unit) else None
@@ -131,13 +138,20 @@ class Queue:
         return None
 
     def _pop(self, now: float) -> Job | None:
+        """Who waits to be asked again is before all others, and before the writes of his connection in any
+        case.
+        """
+
         def may_go(job: Job) -> bool:
             return not job.wanted or now >= self._silence.opens(job.request.unit, job.changes)
 
         for at, job in enumerate(self._first):
             if may_go(job):
                 return self._first.pop(at)
-        return self._turns.pop(may_go)
+        if not self._first:
+            return self._turns.pop(may_go)
+        owed = {job.request.asker for job in self._first}
+        return self._turns.pop(lambda job: may_go(job) and not (job.changes and job.request.asker in owed))
 
     def _together(self, job: Job) -> list[Job]:
         """With those who need no turn of their own now."""
@@ -210,6 +224,8 @@ class Queue:
         while self._refused and self._refused[0][0] <= now:
             _, job = self._refused.popleft()
             self._refusing[job.request.asker] -= 1
+            if not self._refusing[job.request.asker]:
+                del self._refusing[job.request.asker]
             job.settle(_silent(job.request.unit))
 
     def due(self, now: float, free_at: float | None) -> float | None:

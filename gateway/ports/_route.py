@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..contracts import Request, Transactor, failed
 from ..errors import NoRoute
+from ..wire.modbus import confirmation
 
 
 class Way(NamedTuple):
@@ -16,14 +17,18 @@ class Way(NamedTuple):
 class Route:
     """`default_unit_id` stands for unit ids 0 and 255 that have no way of their own.
 
-    Else 0 is a broadcast to every line.
+    Else 0 is a broadcast to every line; who sent it gets `b""`, or with `confirms` what a device answers to
+    such a write when it is meant alone.
     """
 
-    def __init__(self, ways: Mapping[int, Way], default_unit_id: int | None) -> None:
+    def __init__(
+        self, ways: Mapping[int, Way], default_unit_id: int | None, *, confirms: bool = False
+    ) -> None:
         self._ways = dict(ways)
         if default_unit_id is not None and default_unit_id in ways:
             for unit in (0, 255):
                 self._ways.setdefault(unit, ways[default_unit_id])
+        self._confirms = confirms
         self._lines = list({id(way.line): way.line for way in ways.values()}.values())
 
     def ask(self, request: Request, /) -> Future[bytes]:
@@ -31,12 +36,13 @@ class Route:
         if way is not None:
             return way.line.ask(request._replace(unit=way.unit))
         if request.unit == 0:
-            return _first_good([line.ask(request) for line in self._lines])
+            good = confirmation(request.pdu) if self._confirms else b""
+            return _first_good([line.ask(request) for line in self._lines], good)
         return failed(NoRoute(f"no line is configured for unit {request.unit}"))
 
 
-def _first_good(asked: Sequence[Future[bytes]]) -> Future[bytes]:
-    """Good if one of them is; else the first's error. None of them is withdrawn: it is a broadcast."""
+def _first_good(asked: Sequence[Future[bytes]], good: bytes) -> Future[bytes]:
+    """`good` if one of them is; else the last one's error. None of them is withdrawn: it is a broadcast."""
     outcome: Future[bytes] = get_running_loop().create_future()
     open_ = len(asked)
 
@@ -47,7 +53,7 @@ def _first_good(asked: Sequence[Future[bytes]]) -> Future[bytes]:
         if outcome.done():
             return
         if error is None:
-            outcome.set_result(answer.result())
+            outcome.set_result(good)
         elif not open_:
             outcome.set_exception(error)
 

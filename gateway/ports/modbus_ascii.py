@@ -1,4 +1,4 @@
-"""mode = "modbus-ascii", role = "client": we ask the devices on this line, in hex digits; mostly 7E1."""
+"""mode = "modbus-ascii": we ask the devices on this line, or its master asks us, in hex digits."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -6,16 +6,19 @@ from pydantic import Field
 
 from ..values import Duration
 from ..wire import ascii as frames
-from ._client import ClientConfig
+from ..wire import ascii_line
+from ._asked import Hearing
 from ._framing import Framing, Rules
+from ._modbus import ModbusConfig
 
 _GAP = 1  # characters: frames need no silence, a device on two wires needs time to let go of them
 
 
-class Config(ClientConfig):
+class Config(ModbusConfig):
     """[ports.NAME] with mode = "modbus-ascii"."""
 
     framing: ClassVar[Framing] = frames
+    hearing: ClassVar[Hearing] = ascii_line
     mode: Literal["modbus-ascii"]
     character_timeout: Annotated[Duration, Field(gt=0)] = 1.0
 

@@ -16,7 +16,7 @@ from ..contracts import Frame, Part, Stream, Traced
 from ..errors import LineDown
 from ..flow import Brake, Fan
 from ..host.tty import Line
-from ..settings import PortConfig
+from ..settings import PortConfig, Wiring
 from ..status import Life, PartStatus
 from ..values import Duration, Fault, Model, Octets, Size
 from ..wire.framing import ByDelimiter, ByLength, Piece, Splitter, by_silence
@@ -69,7 +69,7 @@ class Config(PortConfig):
             return ByLength(rule.length, passed=passed)
         return by_silence(rule.idle_gap or _IDLE_GAP, rule.max, passed)
 
-    def build(self, name: str, /) -> Part:
+    def build(self, name: str, wiring: Wiring, /) -> Part:
         return Port(self)
 
 
@@ -84,7 +84,7 @@ class Port:
         self.frames: Fan[Frame] = Fan(self._brake)
         self._tally = Tally()
         self._line: Line | None = None
-        self._away = "the port is not open yet"
+        self.away = "the port is not open yet"
         self._splitter: Splitter | None = None  # none before the first chunk that somebody wants cut
         self._last_chunk = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -94,7 +94,7 @@ class Port:
             async with opened(self.config, self._tally) as line:
                 line.sink = self._received
                 self._line = line
-                self._away = "the port was closed"
+                self.away = "the port was closed"
                 life.up(state="open")
                 while True:
                     await self._brake.pulled()
@@ -102,7 +102,7 @@ class Port:
                     await self._brake.released()
                     line.resume()
         except LineDown as down:
-            self._away = str(down)
+            self.away = str(down)
             raise
         finally:
             self._line = None
@@ -142,7 +142,7 @@ class Port:
 
     async def _write(self, piece: bytes) -> None:
         if self._line is None:
-            raise LineDown(self._away)
+            raise LineDown(self.away)
         await self._line.write(piece)
         if self.trace.taps:
             self.trace.push(Traced(time(), "tx", piece, ""))

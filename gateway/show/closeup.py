@@ -39,7 +39,9 @@ def _table(rows: Sequence[Sequence[Cell]], look: Look) -> list[str]:
 
 def _life(thing: Thing, look: Look) -> Fields:
     yield "reason", thing.get("reason", "")
-    if thing.get("next_try_s") is not None:
+    if thing.get("state") == "paused" and thing.get("next_try_s") is not None:
+        yield "taken back", f"in {span(thing['next_try_s'])}"
+    elif thing.get("next_try_s") is not None:
         yield "next try", f"in {span(thing['next_try_s'])}; tried {count(thing.get('attempts', 0), 'time')}"
 
 
@@ -96,6 +98,15 @@ def _link(link: Thing, look: Look) -> Fields:
         yield "keep-alive", keepalive + ("" if len(peers) == len(link["peers"]) else f" ({', '.join(peers)})")
     if link.get("refused") and link.get("direction") == "listen":
         yield "refused", count(link["refused"], "client")
+    if link.get("not_allowed"):
+        yield (
+            "not allowed",
+            f"{count(link['not_allowed'], 'connection')} from addresses that allow does not name",
+        )
+    if link.get("denied"):
+        yield "denied", f"{count(link['denied'], 'request')} that access does not permit"
+    lost_datagrams = (f"{number:,} {why}" for why, number in (link.get("datagrams") or {}).items() if number)
+    yield "datagrams", ", ".join(lost_datagrams)
     if buffer := link.get("buffer"):
         yield "buffer", f"{backlog(buffer)}; {survives(buffer)}"
         yield "", outlook(buffer)
@@ -103,6 +114,8 @@ def _link(link: Thing, look: Look) -> Fields:
     if "sent" in link:
         refused = f", {count(link['refused'])} refused" if link.get("refused") else ""
         yield "sent", f"{count(link['sent'])}, {count(link.get('confirmed', 0))} of them confirmed{refused}"
+    if any((commands := link.get("commands") or {}).values()):
+        yield "commands", ", ".join(f"{count(number)} {word}" for word, number in commands.items())
     if "alive" in link:
         yield "alive", f"stands at {link['alive']}"
 

@@ -114,7 +114,8 @@ def why(thing: Thing, up: bool, look: Look) -> Sequence[str]:
     if not up and thing.get("attempts", 0) > 1:
         tries.append(f"tried {count(thing['attempts'], 'time')}")
     if not up and thing.get("next_try_s") is not None:
-        tries.append(f"next try in {span(thing['next_try_s'])}")
+        what = "taken back" if thing.get("state") == "paused" else "next try"
+        tries.append(f"{what} in {span(thing['next_try_s'])}")
     said = [text for text in (thing.get("reason"), ", ".join(tries)) if text]
     if look.width is not None and len("; ".join(said)) > look.width - 4:
         return said  # a line each
@@ -159,7 +160,7 @@ def _port_notes(port: Thing, look: Look) -> Iterator[str]:
         yield f"{word} {', '.join(silent)} not answering"
     errors, requests = port.get("errors", {}), sum(unit.get("requests", 0) for unit in units.values())
     spoiled = {kind: errors.get(kind) or 0 for kind in ("crc", "short", "foreign")}
-    if sum(spoiled.values()) > _NOISE * requests > 0:
+    if not port.get("reason") and sum(spoiled.values()) > _NOISE * requests > 0:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in spoiled.items() if number)
         yield f"check wiring, baudrate and format: {kinds} of {requests:,} answers"
 

@@ -19,6 +19,7 @@ from typing import TypeVar
 from ..buffer import IN_MEMORY, SMALL, Buffer, Durability, Record, Rules, Start
 from ..errors import StoreError
 from ..flow import WhenFull
+from ..policy.episodes import Ration
 from .clock import Clock
 from .disk import BATCH, OVERHEAD, Disk
 from .trail import Trail
@@ -31,6 +32,7 @@ _COMMIT_AFTER = 0.5  # seconds
 _RETRY = 2.0  # seconds
 _SURVEY = 10.0  # seconds between two looks at a disk on which nothing stands
 _WORTH_REMOVING = 4 * 1024 * 1024  # bytes of an empty file that will be needed again soon
+_LINES = 4  # of the log, a minute, of a disk that works now and then not
 log = logging.getLogger(__name__)
 
 
@@ -46,6 +48,7 @@ class Keeper:
         self._trail = Trail(journal, self._troubled)
         self.moving = 0
         self.capacity, self.overhead = IN_MEMORY, 0
+        self._lines = Ration(_LINES, 60.0)
         self._troubles: dict[str, str] = {}  # of "journal", "disk" and the "place" where it would be
         self._retry_at = self._survey_at = 0.0
         self._filling_since = self._progress = self._used = clock.now()
@@ -349,7 +352,7 @@ class Keeper:
             return None
 
     def _troubled(self, what: str, error: StoreError) -> None:
-        if what not in self._troubles:
+        if what not in self._troubles and self._lines.allows(self._clock.now()):
             log.error("%s: %s; records stay in memory until it works again", self._name, error)
         self._troubles[what] = str(error)
         self._retry_at = self._clock.now() + _RETRY

@@ -22,10 +22,12 @@ def lrc(data: bytes) -> int:
     return -sum(data) & 0xFF
 
 
-@lru_cache(maxsize=1024)  # the same few requests are polled for ever
-def encode(unit: int, pdu: bytes) -> bytes:
+def frame(unit: int, pdu: bytes) -> bytes:
     octets = bytes((unit,)) + pdu
     return b":%b%02X\r\n" % (octets.hex().upper().encode(), lrc(octets))
+
+
+encode = lru_cache(maxsize=1024)(frame)  # for requests: the same few are polled for ever
 
 
 def decode(digits: bytes) -> bytes | None:

@@ -24,6 +24,13 @@ def encode(tid: int, unit: int, pdu: bytes) -> bytes:
     return tid.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes((unit,)) + pdu
 
 
+def whole(data: bytes) -> Adu | None:
+    """The one ADU that these bytes are, of a datagram; None when they are anything else."""
+    if len(data) < _HEADER or _fault(data) or len(data) != _HEADER + (data[4] << 8 | data[5]):
+        return None
+    return Adu(data[0] << 8 | data[1], data[6], data[7:])
+
+
 class Decoder:
     """Bytes in, whole ADUs out; keeps the beginning of the next one.
 
@@ -66,7 +73,7 @@ class Decoder:
             del got[:size]
 
 
-def _fault(head: bytearray) -> str:
+def _fault(head: bytes | bytearray) -> str:
     """Why no ADU begins like this, as far as it has come; "" if one may."""
     if len(head) > 3 and (head[2] or head[3]):
         return "the protocol id is not 0"

@@ -16,12 +16,22 @@ UNKNOWN = -1  # a length that only silence tells
 MORE = 0  # a length that later bytes will tell
 
 _BIT_READS, _REGISTER_READS = (1, 2), (3, 4)
-_COUNTED = (12, 17, 20)  # answers whose second byte counts the rest
+_COUNTED = (12, 17, 20, 21)  # answers whose second byte counts the rest
 _FIXED = {5: 5, 6: 5, 7: 2, 11: 5, 15: 5, 16: 5, 22: 7}
 _SAME_AS_REQUEST = (8, 21)
-_ECHOED = {5: 3, 6: 3, 15: 5, 16: 5, 22: 3}  # leading bytes that the answer repeats: address, quantity
-_REQUEST_LENGTHS = {5: 5, 6: 5, 7: 1, 11: 1, 12: 1, 17: 1, 22: 7, 24: 3}
+_REPEATED = {5: 3, 6: 3, 8: 3, 15: 5, 16: 5, 21: 9, 22: 3, 43: 2}  # bytes in front that the answer repeats
+_REQUEST_LENGTHS = {1: 5, 2: 5, 3: 5, 4: 5, 5: 5, 6: 5, 7: 1, 11: 1, 12: 1, 17: 1, 22: 7, 24: 3}
 _COUNTED_REQUESTS = {15: 5, 16: 5, 20: 1, 21: 1, 23: 9}  # where the byte stands that counts the rest
+_FILE_COUNTS = {20: range(7, 246, 7), 21: range(9, 252)}  # what it may count
+_QUANTITIES = {  # where they stand, and how large they may be
+    1: ((3, 2000),),
+    2: ((3, 2000),),
+    3: ((3, 125),),
+    4: ((3, 125),),
+    15: ((3, 1968),),
+    16: ((3, 123),),
+    23: ((3, 125), (7, 121)),
+}
 
 
 def reads(pdu: bytes) -> bool:
@@ -37,26 +47,32 @@ def check_request(pdu: bytes) -> None:
     """Raises Refused (01) for a function code that cannot be one, BadRequest (03) for a length that cannot
     be.
     """
+    if not 0 < pdu[0] < EXCEPTION:
+        raise Refused(f"function code {pdu[0]} does not exist")
+    if not _fits_together(pdu):
+        raise BadRequest(f"a request of function {pdu[0]} does not look like this")
+
+
+def _fits_together(pdu: bytes) -> bool:
+    """Its length, its quantities and its byte count, as far as its function has any."""
     function, size = pdu[0], len(pdu)
-    if not 0 < function < EXCEPTION:
-        raise Refused(f"function code {function} does not exist")
-    match function:
-        case 1 | 2:
-            good = size == 5 and 1 <= _word(pdu, 3) <= 2000
-        case 3 | 4:
-            good = size == 5 and 1 <= _word(pdu, 3) <= 125
-        case 15:
-            good = size > 6 and 1 <= _word(pdu, 3) <= 1968 and size == 6 + pdu[5] == 6 + _bytes(_word(pdu, 3))
-        case 16:
-            good = size > 6 and 1 <= _word(pdu, 3) <= 123 and size == 6 + pdu[5] == 6 + 2 * _word(pdu, 3)
-        case 20 | 21:
-            good = size > 2 and size == 2 + pdu[1]
-        case 23:
-            good = size > 10 and 1 <= _word(pdu, 3) <= 125 and size == 10 + pdu[9] == 10 + 2 * _word(pdu, 7)
-        case _:
-            good = size == _REQUEST_LENGTHS.get(function, size)
-    if not good:
-        raise BadRequest(f"a request of function {function} does not look like this")
+    at = _COUNTED_REQUESTS.get(function)
+    if at is not None:
+        whole = size > at and size == at + 1 + pdu[at] and _counts_right(pdu, at)
+    elif function == 8:
+        whole = size >= 3
+    elif function == 43:
+        whole = size == 4 if pdu[1:2] == b"\x0e" else size > 1
+    else:
+        whole = size == _REQUEST_LENGTHS.get(function, size)
+    return whole and all(1 <= _word(pdu, at) <= most for at, most in _QUANTITIES.get(function, ()))
+
+
+def is_request(pdu: bytes) -> bool:
+    """Whether this can be one by its function and length, as far as that is known; else it is an answer, or
+    nothing at all.
+    """
+    return 0 < pdu[0] < EXCEPTION and request_length(pdu) in (UNKNOWN, len(pdu))
 
 
 def expected_length(request: bytes) -> int:
@@ -80,23 +96,26 @@ def request_length(head: bytes | bytearray) -> int:
     if not head:
         return MORE
     function = head[0]
-    if function in _BIT_READS or function in _REGISTER_READS:
-        return 5
     if (at := _COUNTED_REQUESTS.get(function)) is not None:
         if len(head) <= at:
             return MORE
         return at + 1 + head[at] if _counts_right(head, at) else UNKNOWN
-    if function == 8 or function == 43:
+    if function == 8:
         if len(head) < 3:
             return MORE
-        if function == 43:
-            return 4 if head[1] == 14 else UNKNOWN
         return 5 if _word(head, 1) else UNKNOWN
+    if function == 43:
+        if len(head) < 2:
+            return MORE
+        return 4 if head[1] == 14 else UNKNOWN
     return _REQUEST_LENGTHS.get(function, UNKNOWN)
 
 
 def answer_length(head: bytes | bytearray) -> int:
-    """How long the answer PDU that begins with `head` is, by its own words: a length, MORE or UNKNOWN."""
+    """How long the answer PDU that begins with `head` is, by its own words: a length, MORE or UNKNOWN.
+
+    More than MAX_PDU: it is none.
+    """
     if not head:
         return MORE
     function = head[0]
@@ -113,6 +132,13 @@ def answer_length(head: bytes | bytearray) -> int:
     return UNKNOWN
 
 
+def confirmation(request: bytes) -> bytes:
+    """What a device answers to one of the BROADCASTS when it is meant alone: all of it but the values that
+    15 and 16 write.
+    """
+    return request[: _FIXED.get(request[0], len(request))]
+
+
 def answers(request: bytes, pdu: bytes | bytearray) -> bool:
     """Whether `pdu` can be the answer to `request`: function, length, and what is repeated of the request."""
     if pdu[0] & 0x7F != request[0]:
@@ -122,31 +148,36 @@ def answers(request: bytes, pdu: bytes | bytearray) -> bool:
     size = len(pdu)
     if expected_length(request) not in (UNKNOWN, size) or answer_length(pdu) not in (UNKNOWN, size):
         return False
-    repeated = _ECHOED.get(request[0], 1)
+    repeated = _REPEATED.get(request[0], 1)
     return pdu[:repeated] == request[:repeated]
 
 
 def _identification_length(head: bytes | bytearray) -> int:
-    """Code 43/14 tells its length object by object: id, length, data."""
+    """Code 43/14 tells its length object by object: id, length, data.
+
+    Where they do not fit into a PDU it is the length of those that do and one more.
+    """
     if len(head) < 7:
         return MORE
     end = 7
     for _ in range(head[6]):
+        if end + 2 > MAX_PDU:
+            return end + 2
         if len(head) < end + 2:
             return MORE
         end += 2 + head[end + 1]
-    return end if end <= MAX_PDU else UNKNOWN
+    return end
 
 
 def _counts_right(head: bytes | bytearray, at: int) -> bool:
-    """The bytes that a write counts are those of the bits or registers that it counts before."""
+    """The byte at `at` counts what the quantity before it takes, or what a list of file records may take."""
     match head[0]:
         case 15:
             return head[at] == _bytes(_word(head, at - 2))
         case 16 | 23:
             return head[at] == 2 * _word(head, at - 2)
-        case _:
-            return True
+        case function:
+            return head[at] in _FILE_COUNTS[function]
 
 
 def _word(pdu: bytes | bytearray, at: int) -> int:

@@ -50,6 +50,7 @@ _FLOATS = {"float32": "f", "float64": "d"}
 _STRUCT = _INTEGERS | _FLOATS | {"bool": "H"}
 TYPES = ("bool", *_INTEGERS, *_FLOATS, "string(N)")
 LONGEST_STRING = 250  # bytes: 125 registers, the most that one read can fetch
+_LONGEST_TOLD = 40  # characters
 BYTE_ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 _WORDS_REVERSED, _BYTES_SWAPPED = ("CDAB", "DCBA"), ("BADC", "DCBA")
 
@@ -146,28 +147,55 @@ class Codec:
         return self._rounded(self._scaled(raw))
 
     def encode(self, value: Value) -> tuple[int, ...]:
-        """The registers that hold `value`, or come nearest to it: the way back of type, byte order, scale and
-        offset (a point with `bit` or `map` has none).
+        """The registers that hold `value`, or come nearest to it: the way back of type, byte order, scale,
+        offset and map. A point with `bit` has a `mask` instead.
 
-        Unfit when they cannot hold it.
+        Unfit when they cannot hold it, or what they would hold means "no reading".
         """
+        words = self._words(self._packed(value))
+        if self.invalid and self._raw(words) in self.invalid:
+            raise Unfit(f"{_told(value)} would be read as no value at all (invalid)")
+        return words
+
+    def mask(self, value: Value) -> tuple[int, int]:
+        """The AND and the OR mask that give `bit` this value and leave the others of its register alone.
+
+        Unfit when it is no value of a bit.
+        """
+        assert self.bit is not None
+        if self.map is None and not isinstance(value, bool):
+            raise Unfit(f"{_told(value)} is no bool")
+        (bit,) = self._words(pack(">H", 1 << self.bit))
+        return bit ^ 0xFFFF, bit if (value if self.map is None else self._unmapped(value)) else 0
+
+    def _words(self, octets: bytes) -> tuple[int, ...]:
+        """Whole registers, as the device orders them; `octets` begin with the most significant one."""
         order = "<" if self.byte_order in _BYTES_SWAPPED else ">"
-        words: tuple[int, ...] = unpack(f"{order}{self.registers}H", self._packed(value))
+        words: tuple[int, ...] = unpack(f"{order}{len(octets) // 2}H", octets)
         return words[::-1] if self.byte_order in _WORDS_REVERSED else words
 
     def _packed(self, value: Value) -> bytes:
         """Whole registers, most significant byte first."""
         if (length := _string_length(self.type)) is not None:
             return _text(value, length).ljust(2 * self.registers, b"\0")
+        if self.map is not None:
+            return pack(">" + _STRUCT[self.type], self._unmapped(value))
         if isinstance(value, str) or (self.type == "bool" and not isinstance(value, bool)):
-            raise Unfit(f"{value!r} is no {self.type}")
+            raise Unfit(f"{_told(value)} is no {self.type}")
         try:
             raw = self._unscaled(value)
             if isfinite(raw):
                 return pack(">" + _STRUCT[self.type], raw)
         except (error, OverflowError, ValueError):  # ValueError: not a number
             pass
-        raise Unfit(f"{value} does not fit {self.type}")
+        raise Unfit(f"{_told(value)} does not fit {self.type}")
+
+    def _unmapped(self, value: Value) -> int:
+        """The raw value with this text, or this raw value itself, if it has a text."""
+        for raw, text in (self.map or {}).items():
+            if value == text or (value == raw and not isinstance(value, bool)):
+                return raw
+        raise Unfit(f"{_told(value)} is none of {', '.join((self.map or {}).values())}")
 
     def _unscaled(self, value: int | float) -> int | float:
         number = int(value) if isinstance(value, bool) else value
@@ -206,11 +234,20 @@ class Codec:
 
 def _text(value: Value, length: int) -> bytes:
     if not isinstance(value, str):
-        raise Unfit(f"{value} is no text")
-    octets = value.encode()
+        raise Unfit(f"{_told(value)} is no text")
+    try:
+        octets = value.encode()
+    except UnicodeEncodeError:  # JSON can write half of a character
+        raise Unfit(f"{_told(value)} is no text that UTF-8 can hold") from None
     if len(octets) > length:
-        raise Unfit(f"{value!r} is longer than {length} bytes")
+        raise Unfit(f"{_told(value)} is longer than {length} bytes")
     return octets
+
+
+def _told(value: Value) -> str:
+    """For one sentence: as JSON has it, but a text in single quotes, and nothing longer than it can bear."""
+    text = repr(value) if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
 
 
 def _shortest(octets: bytes, value: float) -> float:

@@ -7,10 +7,11 @@ seen.
 
 from functools import lru_cache
 
-from .modbus import EXCEPTION, MORE, UNKNOWN, answer_length, answers, expected_length
+from .modbus import EXCEPTION, MAX_PDU, MORE, UNKNOWN, answer_length, answers, expected_length
 
 MAX_FRAME = 256
 _SHORTEST = 5  # an exception: unit id, function, code, CRC
+_AROUND = 3  # bytes: unit id and CRC
 CHARACTER_BITS = 11  # start, 8 data, parity or a second stop, stop
 
 
@@ -53,7 +54,7 @@ encode = lru_cache(maxsize=1024)(frame)  # for requests: the same few are polled
 def answer_size(request: bytes) -> int:
     """Characters that the answer takes at most."""
     length = expected_length(request)
-    return MAX_FRAME if length == UNKNOWN else length + 3
+    return MAX_FRAME if length == UNKNOWN else length + _AROUND
 
 
 def answer_to(unit: int, request: bytes) -> "Answer":
@@ -71,8 +72,7 @@ class Answer:
         self._unit, self._request = unit, request
         self._echo = encode(unit, request) if request[0] <= 4 else None  # the answer to a write is its echo
         self._got = bytearray()
-        length = expected_length(request)
-        self._expected = UNKNOWN if length == UNKNOWN else length + 3
+        self._expected = expected_length(request)  # of the PDU
         self.foreign = 0
         self.echoed = False
 
@@ -83,9 +83,11 @@ class Answer:
         if self._echo is not None and got.startswith(self._echo):
             self.echoed = True
             del got[: len(self._echo)]
-        if len(got) == self._expected and self._is_answer(0, len(got)):
+        if len(got) < _SHORTEST:
+            return None
+        if len(got) == self._expected + _AROUND and self._is_answer(0, len(got)):
             return bytes(got[1:-2])
-        return self._search() if len(got) >= _SHORTEST else None
+        return self._search()
 
     def silence(self) -> bytes | None:
         """The line has gone quiet: that ends an answer whose length nobody knows."""
@@ -120,7 +122,7 @@ class Answer:
         got = self._got
         if len(got) < 2 or got[0] != self._unit or self._expected == UNKNOWN:
             return 1
-        expected = _SHORTEST if got[1] & EXCEPTION else self._expected
+        expected = _SHORTEST if got[1] & EXCEPTION else self._expected + _AROUND
         return max(1, expected - len(got))
 
     @property
@@ -129,20 +131,22 @@ class Answer:
         got = self._got
         if len(got) < _SHORTEST or got[0] != self._unit or got[1] & 0x7F != self._request[0]:
             return False
-        length = answer_length(got[1:])
-        return length > MORE and len(got) >= length + 3 and self._expected in (UNKNOWN, length + 3, len(got))
+        length = self._length(0)
+        whole = MORE < length <= len(got) - _AROUND
+        return whole and self._expected in (UNKNOWN, length, len(got) - _AROUND)
 
     def _search(self) -> bytes | None:
         """The answer at any offset; on the way, whole frames of others are taken out."""
         got, start = self._got, 0
         while start <= len(got) - _SHORTEST:
-            end = self._end(start)
-            if end is not None and end > len(got) and self._is_ours(start, end):
+            length = self._length(start)
+            end = start + length + _AROUND
+            if self._is_ours(start, length) and (length <= MORE or end > len(got)):
                 break  # what has come behind its head is data, even if it looks like a frame
-            if end is None or end > len(got) or crc(got[start:end]):
+            if not MORE < length <= MAX_PDU or end > len(got) or crc(got[start:end]):
                 start += 1
                 continue
-            if got[start] == self._unit and answers(self._request, got[start + 1 : end - 2]):
+            if self._is_answer(start, end):
                 return bytes(got[start + 1 : end - 2])
             self.foreign += 1
             del got[:end]
@@ -151,17 +155,17 @@ class Answer:
             del got[:-MAX_FRAME]
         return None
 
-    def _end(self, start: int) -> int | None:
-        """Where a frame that begins here would end, by its own words or by the request's."""
-        length = answer_length(self._got[start + 1 : start + 1 + MAX_FRAME])
-        if length == UNKNOWN and self._got[start] == self._unit and self._got[start + 1] == self._request[0]:
-            return start + self._expected if self._expected != UNKNOWN else None
-        return start + length + 3 if length > MORE else None
+    def _length(self, start: int) -> int:
+        """Of the PDU that begins behind a unit id here, by its own words or by the request's."""
+        length = answer_length(self._got[start + 1 : start + 1 + MAX_PDU])
+        return self._expected if length == UNKNOWN and self._has_head(start) else length
 
-    def _is_ours(self, start: int, end: int) -> bool:
-        """What begins here has the unit, the function and the length of the answer."""
-        head = self._got[start : start + 2]
-        return head == bytes((self._unit, self._request[0])) and self._expected in (UNKNOWN, end - start)
+    def _is_ours(self, start: int, length: int) -> bool:
+        """What begins here has the unit and the function of the answer, and may have its length."""
+        return self._has_head(start) and length <= MAX_PDU and self._expected in (UNKNOWN, length)
+
+    def _has_head(self, start: int) -> bool:
+        return self._got[start] == self._unit and self._got[start + 1] == self._request[0]
 
     def _is_answer(self, start: int, end: int) -> bool:
         got = self._got[start:end]

@@ -20,6 +20,16 @@ class Asked(NamedTuple):
     pdu: bytes
 
 
+def whole(data: bytes) -> Asked | None:
+    """The one request that these bytes are, of a datagram; None when they are anything else.
+
+    By its own words, too, where it has any: zeros behind a frame leave its CRC right.
+    """
+    if not _SHORTEST <= len(data) <= MAX_FRAME or crc(data):
+        return None
+    return Asked(data[0], data[1:-2]) if request_length(data[1:12]) in (UNKNOWN, len(data) - 3) else None
+
+
 class Requests:
     """Bytes in, whole requests out. What stands in `ignore` is taken out between them."""
 

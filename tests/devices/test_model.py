@@ -127,10 +127,84 @@ def test_all_wrong_points_are_named_at_once() -> None:
     assert [place for place, _ in problems(error)] == ["points.a.scale", "points.b", "points.c.colour"]
 
 
-@pytest.mark.parametrize("key", ["writable", "min", "max", "publish"])
-def test_a_key_of_a_later_day_is_unknown(key: str) -> None:
+def test_a_key_of_a_device_is_unknown_in_a_point() -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        device({"p": {"holding": 1, key: 1}})
+        device({"p": {"holding": 1, "publish": 1}})
+
+
+@pytest.mark.parametrize(
+    ("point", "key", "text"),
+    [
+        (
+            {"input": 1, "writable": True},
+            ".writable",
+            "writable does not go with input: that can only be read",
+        ),
+        (
+            {"discrete_input": 1, "writable": True},
+            ".writable",
+            "writable does not go with discrete_input: that can only be read",
+        ),
+        (
+            {"holding": 1, "min": 5},
+            ".min",
+            "min limits what may be written: it goes with writable = true",
+        ),
+        (
+            {"holding": 1, "max": 5, "writable": False},
+            ".max",
+            "max limits what may be written: it goes with writable = true",
+        ),
+        (
+            {"holding": 1, "writable": True, "min": 6, "max": 5},
+            ".min",
+            "min is more than max: nothing lies between 6 and 5",
+        ),
+        ({"holding": 1, "writable": True, "min": -1}, ".min", "-1 does not fit uint16"),
+        ({"holding": 1, "writable": True, "scale": 0.1, "max": 7000}, ".max", "7000 does not fit uint16"),
+        ({"holding": 1, "writable": True, "max": "7"}, ".max", "a number, for example 0.01"),
+        ({"coil": 1, "writable": True, "max": 1}, ".max", "max goes with numbers"),
+        ({"holding": 1, "bit": 2, "writable": True, "min": 0}, ".min", "min goes with numbers"),
+        ({"holding": 1, "map": {"0": "off"}, "writable": True, "min": 0}, ".min", "min goes with numbers"),
+        ({"holding": 1, "type": "string(4)", "writable": True, "min": 0}, ".min", "min goes with numbers"),
+        (
+            {"holding": 1, "type": "string(247)", "writable": True},
+            ".type",
+            "one write takes string(246) at most",
+        ),
+        (
+            {"holding": 1, "map": {"0": "off", "1": "on", "2": "on"}, "writable": True},
+            ".map",
+            'which raw value is to be written for "on"? there are 2',
+        ),
+        ({"holding": 1, "writable": 1}, ".writable", "should be a valid boolean"),
+    ],
+)
+def test_what_cannot_be_written_is_named_with_its_place(point: dict[str, Any], key: str, text: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        device({"p": point})
+
+    assert problems(error) == [(f"points.p{key}", text)]
+
+
+@pytest.mark.parametrize("name", ["id", "expires"])
+def test_a_point_that_can_be_written_has_no_name_that_commands_use(name: str) -> None:
+    assert not device({name: {"holding": 1}}).writable
+    with pytest.raises(ValidationError) as error:
+        device({name: {"holding": 1, "writable": True}})
+
+    text = f'"{name}" has a meaning of its own in commands: choose another name'
+    assert problems(error) == [(f"points.{name}", text)]
+
+
+def test_a_device_has_another_shape_when_it_begins_to_take_commands() -> None:
+    read, one, two = (
+        device({name: {"coil": place, "writable": place < most} for place, name in enumerate("ab")})
+        for most in (0, 1, 2)
+    )
+    assert read.shape != one.shape
+    assert one.shape == two.shape
+    assert list(two.writable) == ["a", "b"]
 
 
 def test_a_point_becomes_its_codec() -> None:

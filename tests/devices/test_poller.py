@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from log_kit import ours
 from virtual import in_virtual_time
 
 from gateway.contracts import Frame, Part, Rank, Reading, Request, Sampled, Transactor
@@ -532,10 +533,35 @@ async def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None
             line.answers = lambda address, count: NoAnswer("no answer in 1 s")
             await samples(tap, 3)
 
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [record.getMessage() for record in ours(caplog)] == [
         "main-meter: ok",
         "main-meter: silent: no answer in 1 s",
     ]
+
+
+@in_virtual_time
+async def test_a_device_that_flaps_is_a_few_lines_a_minute_and_the_last_one_is_true(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    line = Line()
+    well = line.answers
+    meter = device(line, config(0))
+    with meter.frames.tap() as tap:
+        async with polling(meter):
+            began = asyncio.get_running_loop().time()
+            while asyncio.get_running_loop().time() - began < 600:
+                line.answers = lambda address, count: NoAnswer("no answer in 1 s")
+                await samples(tap, 1)
+                line.answers = well
+                await samples(tap, 1)
+            told = len(ours(caplog))
+            assert 20 < told < 50
+            while asyncio.get_running_loop().time() - began < 700:
+                await samples(tap, 1)
+
+    assert ours(caplog)[-1].getMessage() == "main-meter: ok"
+    assert len(ours(caplog)) <= told + 1
 
 
 # What it knows of each point

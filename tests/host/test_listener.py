@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Never
 
 import pytest
+from log_kit import ours
 from net_kit import BOUNDS, HERE, Foreign, calls, failure, listening
 
 from gateway.errors import LineDown, LinkDown, PeerError
@@ -127,12 +128,66 @@ async def test_a_peer_that_ends_by_an_expected_error_is_one_line_in_the_log(
     async def peer(connection: Connection) -> None:
         raise error
 
+    part("links.scada")
     async with listening(free_port, peer), calls(free_port) as foreign:
         await foreign.end()
         said = foreign.address + words
 
-    (line,) = [record for record in caplog.records if record.getMessage() == said]
+    (line,) = [record for record in ours(caplog) if record.getMessage() == f"links.scada: {said}"]
     assert (line.levelno, line.exc_info) == (level, None)
+
+
+async def test_who_comes_and_goes_all_the_time_is_told_once(
+    free_port: int, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some SCADA systems connect for each poll."""
+    caplog.set_level(logging.INFO)
+    part("links.scada")
+    async with listening(free_port, echo) as listener:
+        for _ in range(20):
+            async with calls(free_port) as client:
+                await client.say(b"x")
+                await client.hears(1)
+            await until(lambda: not listener.peers)
+    came, left = (record.getMessage() for record in ours(caplog))
+    assert came.startswith("links.scada: 127.0.0.1:")
+    assert came.endswith(" connected")
+    assert " left: " in left
+
+
+async def test_who_is_refused_all_the_time_is_told_once(
+    free_port: int, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    part("links.scada")
+    async with listening(free_port, echo, places=Places(1)) as listener, calls(free_port):
+        await until(lambda: listener.peers)
+        for _ in range(20):
+            async with calls(free_port) as client:
+                assert await client.end() == "closed"
+        assert listener.refused == 20
+    (line,) = (record.getMessage() for record in ours(caplog))
+    assert line.startswith("links.scada: 127.0.0.1:")
+    assert line.endswith(" refused: max_clients = 1")
+
+
+async def test_a_bug_that_comes_again_with_each_client_is_one_traceback(
+    free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def peer(connection: Connection) -> None:
+        raise ZeroDivisionError
+
+    async with listening(free_port, peer):
+        for _ in range(5):
+            async with calls(free_port) as client:
+                await client.end()
+    assert caplog.text.count("Traceback") == 1
+
+
+def part(name: str) -> None:
+    """The test is this part of a gateway."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.set_name(name)
 
 
 async def test_a_client_that_was_gone_before_it_was_accepted_harms_nobody(free_port: int) -> None:

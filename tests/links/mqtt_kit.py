@@ -147,6 +147,7 @@ class Publish(NamedTuple):
     retain: bool
     mid: int
     properties: dict[str, str]  # the user properties
+    correlation: bytes = b""
 
 
 class Connect(NamedTuple):
@@ -371,13 +372,19 @@ def _publish(body: bytes, flags: int, version: int) -> Publish:
     topic, qos = scanner.data().decode(), flags >> 1 & 3
     mid = scanner.number() if qos else 0
     pairs: dict[str, str] = {}
+    correlation = b""
     if version == 5:
         found = _Scanner(scanner.properties())
         while found.rest:
-            assert found.take(1) == b"\x26", "only user properties are expected"
-            key = found.data().decode()
-            pairs[key] = found.data().decode()
-    return Publish(topic, scanner.rest, qos, bool(flags & 1), mid, pairs)
+            match found.take(1):
+                case b"\x26":
+                    key = found.data().decode()
+                    pairs[key] = found.data().decode()
+                case b"\x09":
+                    correlation = found.data()
+                case other:
+                    raise AssertionError(f"property {other.hex()} is not expected")
+    return Publish(topic, scanner.rest, qos, bool(flags & 1), mid, pairs, correlation)
 
 
 # ---------------------------------------------------------------- mosquitto

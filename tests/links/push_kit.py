@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -93,7 +94,9 @@ Script = Callable[[bytes], bytes | None]
 class Plc:
     """A Modbus TCP server with holding registers and coils, which can be closed and opened again."""
 
-    def __init__(self, tcp_port: int, missing: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, tcp_port: int, missing: tuple[int, ...] = (), tls: ssl.SSLContext | None = None
+    ) -> None:
         self.holding: dict[int, int] = {}
         self.coils: dict[int, int] = {}
         self.missing = missing  # addresses that there are not
@@ -103,11 +106,11 @@ class Plc:
         self.wrap: Callable[[int, int, bytes], bytes] = adu
         self.clients: list[asyncio.StreamWriter] = []
         self.accepted = 0
-        self._tcp_port = tcp_port
+        self._tcp_port, self._tls = tcp_port, tls
         self._server: asyncio.Server | None = None
 
     async def opens(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._tcp_port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._tcp_port, ssl=self._tls)
 
     async def closes(self) -> None:
         assert self._server is not None

@@ -94,8 +94,9 @@ class Scada:
 
 
 @asynccontextmanager
-async def client(tcp_port: int) -> AsyncIterator[Scada]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", tcp_port)
+async def client(tcp_port: int, source: str = "127.0.0.1") -> AsyncIterator[Scada]:
+    """`source` is the address that it has."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", tcp_port, local_addr=(source, 0))
     try:
         yield Scada(reader, writer)
     finally:

@@ -6,6 +6,7 @@ from time import time
 
 import pytest
 from conftest import Until
+from log_kit import ours
 from parts_kit import running
 from push_kit import CLOCK_SET, METER, Plc, World, Written, is_write, up
 
@@ -207,7 +208,7 @@ async def test_a_refused_value_holds_up_no_other_and_is_tried_again_with_the_nex
             assert plc.holding[104] == number
         refused = "not written: main-meter.current (holding 102): exception 02 illegal data address"
         await until(lambda: life.reason == refused)
-        assert [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING] == [
+        assert [line.getMessage() for line in ours(caplog) if line.levelno >= logging.WARNING] == [
             f"the part: {refused}"
         ]
         assert [link.status()[key] for key in ("sent", "confirmed", "alive")] == [3, 0, 0]

@@ -4,6 +4,7 @@ import asyncio
 import struct
 
 import pytest
+from log_kit import ours
 from mqtt_kit import Publish, ScriptedBroker, World, life, running, until
 
 from gateway.errors import LinkDown
@@ -86,7 +87,7 @@ async def test_a_refused_record_has_its_tries_and_is_set_aside_while_the_rest_go
             refused = f"broker refused {RX}: not authorized; "
             assert (diary.state, diary.reason) == ("up", refused + "tried again")
             assert (link.status()["refused"], link.status()["buffer"]["records"]) == (0, 4)
-            assert caplog.records == []
+            assert ours(caplog) == []
 
             await until(lambda: link.status()["buffer"]["records"] == 0)
             assert [record.payload for record in world.aside] == [b"1", b"2", b"3"]
@@ -96,7 +97,7 @@ async def test_a_refused_record_has_its_tries_and_is_set_aside_while_the_rest_go
 
             world.scale.says(b"4", b"5")
             await until(lambda: link.status()["refused"] == 5)
-            assert [record.message for record in caplog.records] == [f"cloud: {refused}set aside"]
+            assert [record.message for record in ours(caplog)] == [f"cloud: {refused}set aside"]
             broker.puback = lambda publish: 0
             world.scale.says(b"6")
             await until(lambda: link.status()["confirmed"] == 2)
@@ -168,7 +169,7 @@ async def test_availability_that_is_refused_is_said_and_not_tried_again(
         world.meter.is_now(b"offline")
         await until(lambda: not diary.reason)
     assert broker.on(topic) == [b"online", b"offline"]
-    assert [record.message for record in caplog.records] == [f"cloud: broker refused {topic}: not authorized"]
+    assert [record.message for record in ours(caplog)] == [f"cloud: broker refused {topic}: not authorized"]
 
 
 async def test_an_exceeded_quota_keeps_the_record_and_tries_later() -> None:
@@ -268,7 +269,7 @@ async def test_a_record_at_which_the_broker_hangs_up_is_found_and_set_aside(
     assert [*dict.fromkeys(arrived)] == numbers
     assert broker.on(RX).count(b"poison") == 3
     told = "cloud: 3 connections ended right after record 51 of port/scale (6 bytes); set aside"
-    assert [record.message for record in caplog.records].count(told) == 1
+    assert [record.message for record in ours(caplog)].count(told) == 1
 
 
 async def test_the_right_one_is_found_though_the_broker_acknowledges_late() -> None:

@@ -64,7 +64,7 @@ async def test_who_speaks_no_tls_or_stalls_costs_nobody_else_a_place_and_is_logg
             writer.write(b"T")
             await until(lambda: port.told == b"TT")
         assert link.status()["refused"] == 0
-        words = [record.message.partition(": ")[2] for record in caplog.records if "TLS" in record.message]
+        words = [record.message.rpartition(": ")[2] for record in caplog.records if "TLS" in record.message]
     assert words == ["speaks no TLS", "no TLS handshake within 3 s"]
 
 

@@ -49,6 +49,23 @@ class Against(RuleBasedStateMachine):
         assert all(turns <= 10 for turns in self.passed_over.values()), "no rank starves"
 
     @precondition(lambda self: any(self.lines.values()))
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from([job for line in self.lines.values() for job in line]))
+        self.turns.remove(job, job[0], job[1])
+        self.lines[job[0], job[1]].remove(job)
+
+    @precondition(lambda self: any(self.lines.values()))
+    @rule(closed=st.integers(0, 2))
+    def pop_what_may_go(self, closed: int) -> None:
+        """One rank may not."""
+        job = self.turns.pop(lambda job: job[2] != closed)
+        heads = [line[0] for line in self.lines.values() if line]
+        assert job in heads if job is not None else {head[2] for head in heads} == {closed}
+        if job is not None:
+            self.lines[job[0], job[1]].remove(job)
+
+    @precondition(lambda self: any(self.lines.values()))
     @rule()
     def clear(self) -> None:
         left = sorted(job for line in self.lines.values() for job in line)
@@ -162,3 +179,23 @@ def test_nobody_waits_in_the_beginning() -> None:
     assert turns.pop() is None
     assert list(turns.clear()) == []
     assert turns.waiting == 0
+
+
+def test_a_job_that_needs_no_turn_any_more_leaves_its_connection_its_place() -> None:
+    first, second = f"scada 0 {READ}", f"hmi 1 {READ}"
+    turns = waiting(first, second, f"scada 0 {POLL}")
+    turns.remove(second, "hmi", 1)
+
+    assert turns.waiting == 2
+    assert list(turns) == [first, f"scada 0 {POLL}"]
+    turns.remove(first, "scada", 0)
+    assert list(turns.clear()) == [f"scada 0 {POLL}"]
+
+
+def test_a_connection_whose_job_may_not_go_is_passed_over_and_keeps_its_place() -> None:
+    closed, behind, other = f"scada 0 {READ}", f"scada 0 {WRITE}", f"hmi 1 {POLL}"
+    turns = waiting(closed, behind, other)
+
+    assert turns.pop(lambda job: job != closed) == other
+    assert turns.pop(lambda job: job != closed) is None
+    assert [turns.pop(), turns.pop()] == [closed, behind]

@@ -40,7 +40,7 @@ def test_probes_come_ever_more_seldom_but_every_ten_seconds_at_least() -> None:
         silence = silent_since(5000.0, silences)
         waits.append(next(tenth / 10 for tenth in range(200) if not silence.refuses(5, 5000 + tenth / 10)))
 
-    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
+    assert waits == [0.5, 1.5, 4.5, 10.0, 10.0, 10.0, 10.0, 10.0]
 
 
 def test_one_answer_ends_it() -> None:

@@ -25,7 +25,7 @@ from virtual import in_virtual_time
 
 from gateway.contracts import Request, Traced
 from gateway.demo.bus import with_crc
-from gateway.errors import GatewayError, NoAnswer, NoRoute
+from gateway.errors import Garbled, GatewayError, NoAnswer, NoRoute
 
 ASK = read(1, 0, 2)
 SET = write(1, 5, 7)
@@ -112,11 +112,11 @@ CASES = (
     ),
     Case("our own request given back before the answer", before(ITSELF), errors={"echo": 1}),
     Case("a read with a wrong CRC, then a good one", (wrong_crc, answering), sent=2, errors={"crc": 1}),
-    Case("a read with a wrong CRC twice", wrong_crc, outcome=NoAnswer, sent=2, errors={"crc": 2}),
-    Case("a write whose echo has a wrong CRC", wrong_crc, SET, NoAnswer, errors={"crc": 1}),
+    Case("a read with a wrong CRC twice", wrong_crc, outcome=Garbled, sent=2, errors={"crc": 2}),
+    Case("a write whose echo has a wrong CRC", wrong_crc, SET, Garbled, errors={"crc": 1}),
     Case("a read cut short, then whole", (cut, answering), sent=2, errors={"short": 1}),
-    Case("a read cut short twice", cut, outcome=NoAnswer, sent=2, errors={"short": 2}),
-    Case("a write whose echo is cut short", cut, SET, NoAnswer, errors={"short": 1}),
+    Case("a read cut short twice", cut, outcome=Garbled, sent=2, errors={"short": 2}),
+    Case("a write whose echo is cut short", cut, SET, Garbled, errors={"short": 1}),
     Case(
         "a read cut short, then silence",
         (cut, silent),

@@ -26,7 +26,7 @@ from virtual import in_virtual_time
 
 from gateway.contracts import Asker, Request
 from gateway.demo.bus import with_crc
-from gateway.errors import Busy, LineDown, NoAnswer, TooLate
+from gateway.errors import Busy, Garbled, LineDown, NoAnswer, TooLate
 
 SENDING = GAP + CHARACTER  # seconds: the first request has begun
 
@@ -163,7 +163,7 @@ async def test_a_broken_answer_is_asked_for_again_for_all_of_them() -> None:
 async def test_answers_that_stay_broken_fail_for_all_of_them_after_the_retries() -> None:
     with Rig(lambda frame: [Coming(0.01, spoiled(good(frame)))], retries=2) as rig:
         answers = [rig.ask(request) for request in everyone(4)]
-        assert [await outcome(answer) for answer in answers] == [NoAnswer] * 4
+        assert [await outcome(answer) for answer in answers] == [Garbled] * 4
         assert len(rig.line.sent) == 3
 
 

@@ -20,7 +20,7 @@ from bus_kit import (
 )
 from virtual import in_virtual_time
 
-from gateway.errors import NoAnswer, TooLate
+from gateway.errors import Garbled, NoAnswer, TooLate
 
 ASK = read(1, 0, 2)
 REQUEST_TAKES, ANSWER_TAKES = 8 * CHARACTER, 9 * CHARACTER
@@ -297,3 +297,21 @@ async def test_after_a_timeout_the_kernel_forgets_what_the_device_did_not_take()
     with Rig(silent) as rig:
         await rig.outcome(ASK)
         assert rig.line.discarded == 1
+
+
+@in_virtual_time
+async def test_noise_without_end_is_looked_at_in_heaps() -> None:
+    """Each look searches all that has come: on a fast line a look for each byte would take the whole CPU."""
+    looks = 0
+
+    with Rig(lambda frame: [Coming(0.0, b"\x55" * 900)]) as rig:
+        received = rig.bus.received
+
+        def count(data: bytes) -> None:
+            nonlocal looks
+            looks += 1
+            received(data)
+
+        rig.line.sink = count
+        assert await rig.outcome(ASK) is Garbled
+        assert looks < 250

@@ -11,7 +11,7 @@ import pytest
 from ascii_kit import Chillers, frame, octets
 from bus_kit import CHARACTER, TURNAROUND, Coming, Rig, Script, in_turn, outcome, read, silent, values, write
 from conftest import Until
-from parts_kit import running
+from parts_kit import Wires, running
 from pydantic import ValidationError
 from virtual import in_virtual_time
 
@@ -19,7 +19,7 @@ from gateway.contracts import Request, Traced, Transactor
 from gateway.demo.bus import with_crc
 from gateway.demo.line import Lines, Wire
 from gateway.demo.registers import Registers
-from gateway.errors import GatewayError, LineDown, NoAnswer
+from gateway.errors import Garbled, GatewayError, LineDown, NoAnswer
 from gateway.ports.modbus_ascii import Config
 from gateway.wire import ascii as framing
 
@@ -34,7 +34,7 @@ def config(tty: str = "/dev/ttyUSB0", **keys: Any) -> Config:
 
 
 def client(tty: str, **keys: Any) -> Any:
-    return config(tty, **keys).build("chillers")
+    return config(tty, **keys).build("chillers", Wires())
 
 
 def rig(script: Script, chunk: int = 1, **rules: Any) -> Rig:
@@ -130,12 +130,12 @@ CASES = (
     ),
     Case("our own request given back before the answer", before(ITSELF), errors={"echo": 1}),
     Case("a read with a wrong LRC, then a good one", (wrong_lrc, answering), sent=2, errors={"crc": 1}),
-    Case("a read with a wrong LRC twice", wrong_lrc, outcome=NoAnswer, sent=2, errors={"crc": 2}),
-    Case("a write whose echo has a wrong LRC", wrong_lrc, SET, NoAnswer, errors={"crc": 1}),
+    Case("a read with a wrong LRC twice", wrong_lrc, outcome=Garbled, sent=2, errors={"crc": 2}),
+    Case("a write whose echo has a wrong LRC", wrong_lrc, SET, Garbled, errors={"crc": 1}),
     Case("a read cut short, then whole", (cut, answering), sent=2, errors={"short": 1}),
-    Case("a write whose echo is cut short", cut, SET, NoAnswer, errors={"short": 1}),
+    Case("a write whose echo is cut short", cut, SET, Garbled, errors={"short": 1}),
     Case("an answer with too long a pause, then whole", (torn, answering), sent=2, errors={"short": 1}),
-    Case("an RTU device", only(with_crc(b"\x01" + RIGHT)), outcome=NoAnswer, errors={"short": 1}),
+    Case("an RTU device", only(with_crc(b"\x01" + RIGHT)), outcome=Garbled, errors={"short": 1}),
     Case("silence", silent, outcome=NoAnswer, errors={"timeout": 1}),
 )
 
@@ -155,7 +155,7 @@ async def test_an_answer_that_stops_is_known_after_the_silence_that_breaks_it_of
     loop = asyncio.get_running_loop()
     with rig(cut, retries=0) as bus:
         began = loop.time()
-        assert await bus.outcome(ASK) is NoAnswer
+        assert await bus.outcome(ASK) is Garbled
 
         travelled = (len(ITSELF) + len(good(ITSELF)) - 5) * CHARACTER + TURNAROUND
         assert loop.time() - began == pytest.approx(travelled + STOPPED, abs=10 * CHARACTER)
@@ -165,7 +165,7 @@ async def test_an_answer_that_stops_is_known_after_the_silence_that_breaks_it_of
 async def test_the_rest_of_an_answer_that_was_broken_off_is_never_the_next_ones() -> None:
     with rig(in_turn(torn, answering), retries=0) as bus:
         first, second = bus.ask(ASK), bus.ask(read(1, 7, 2))
-        assert await outcome(first) is NoAnswer
+        assert await outcome(first) is Garbled
         assert await second == values(read(1, 7, 2))
         assert bus.line.collisions == 0
 
@@ -251,8 +251,8 @@ async def test_what_a_bad_line_does_to_answers_never_makes_a_wrong_value(until: 
         bytes.lower: values(ASK),
         (lambda answer: b"\x00:01\r\n" + answer): values(ASK),
         (lambda answer: answer[:7] + answer): values(ASK),
-        (lambda answer: answer[:-6] + answer[-5:]): NoAnswer,
-        (lambda answer: answer[:-6]): NoAnswer,
+        (lambda answer: answer[:-6] + answer[-5:]): Garbled,
+        (lambda answer: answer[:-6]): Garbled,
         (lambda answer: b""): NoAnswer,
         bytes: values(ASK),
     }

@@ -103,6 +103,35 @@ async def test_a_broadcast_is_good_if_one_line_took_it() -> None:
     assert await broadcast == b""
 
 
+@pytest.mark.parametrize(
+    ("write", "confirmation"),
+    [
+        ("05 0007 ff00", "05 0007 ff00"),
+        ("06 0005 0007", "06 0005 0007"),
+        ("0f 0013 000a 02 cd01", "0f 0013 000a"),
+        ("10 0001 0002 04 000a 0102", "10 0001 0002"),
+        ("15 09 06 0004 0007 0001 06af", "15 09 06 0004 0007 0001 06af"),
+        ("16 0004 00f2 0025", "16 0004 00f2 0025"),
+    ],
+)
+async def test_a_route_that_confirms_says_what_a_device_would_have_said(
+    write: str, confirmation: str
+) -> None:
+    line = Line()
+    route = Route({1: Way(line, 1), 2: Way(line, 2)}, None, confirms=True)
+    broadcast = route.ask(WRITE_TO_ALL._replace(pdu=bytes.fromhex(write)))
+    line.answers[0].set_result(b"")
+    assert await broadcast == bytes.fromhex(confirmation)
+
+
+async def test_a_route_that_confirms_confirms_nothing_that_no_line_took() -> None:
+    line = Line()
+    broadcast = Route({1: Way(line, 1)}, None, confirms=True).ask(WRITE_TO_ALL)
+    line.answers[0].set_exception(NoRoute("broadcast is off"))
+    with pytest.raises(NoRoute):
+        await broadcast
+
+
 async def test_a_broadcast_that_no_line_took_ends_once_all_have_said_so() -> None:
     meters, pumps, broadcast = two_lines()
     meters.answers[0].set_exception(NoRoute("broadcast is off"))

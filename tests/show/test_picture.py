@@ -240,4 +240,7 @@ def test_what_the_far_end_refused_is_told_of_a_link_that_sends() -> None:
     told = [line.split(maxsplit=1) for line in closeup(changed, Look(NOW))]
     assert ["sent", "12, 9 of them confirmed, 2 refused"] in told
     assert ["alive", "stands at 9"] in told
-    assert not [line for line in told if line[:1] == ["refused"]]
+    assert not [line for line in told if line[:1] in (["refused"], ["commands"])]
+    changed["links"]["cloud"]["commands"] = {"done": 12, "refused": 1, "repeated": 0}
+    told = [line.split(maxsplit=1) for line in closeup(changed, Look(NOW))]
+    assert ["commands", "12 done, 1 refused, 0 repeated"] in told

@@ -85,7 +85,7 @@ LINK: Shape = LIFE | {
     "detect_within_s": NUMBER,
     "peers": [PEER],
 }
-LISTENER: Shape = LINK | {"refused": COUNT}
+LISTENER: Shape = LINK | {"refused": COUNT, "not_allowed": COUNT}
 BUFFERED: Shape = {
     "buffer": {
         "records": COUNT,
@@ -103,10 +103,17 @@ BUFFERED: Shape = {
     "confirmed": COUNT,
 }
 LINKS: Shape = {
-    "scada": LISTENER | {"ports": [TEXT]},
+    "scada": LISTENER | {"ports": [TEXT], "denied": COUNT},
     "console": LISTENER | {"port": TEXT},
     "far": LINK | BUFFERED | {"port": TEXT},
-    "cloud": LINK | BUFFERED | {"ports": [TEXT], "devices": [TEXT], "refused": COUNT},
+    "cloud": LINK
+    | BUFFERED
+    | {
+        "ports": [TEXT],
+        "devices": [TEXT],
+        "refused": COUNT,
+        "commands": dict.fromkeys(("done", "refused", "repeated"), COUNT),
+    },
 }
 DEVICE: Shape = LIFE | {
     "port": TEXT,

@@ -32,6 +32,7 @@ def test_a_bad_file_at_start_falls_back_to_the_last_good_one_and_says_so(bus: Bu
     port = free_port()
     config = modbus_port("meters", bus.tty) + modbus_server("scada", port, port="meters")
     with Daemon(config) as daemon:
+        bad = f"running with an earlier config; problems in {daemon.file}: 1"
         assert daemon.stop() == 0
         daemon.file.write_text(config + "[ports.meters]\n")
         daemon.start()
@@ -43,12 +44,17 @@ def test_a_bad_file_at_start_falls_back_to_the_last_good_one_and_says_so(bus: Bu
         assert problem.startswith(f"{daemon.file}:")
         assert problem in daemon.log
         assert "starting with the last good one" in daemon.log
-        assert "earlier config" in daemon.said("READY")[0]["STATUS"]
+        assert daemon.said("READY")[-1]["STATUS"] == bad
         assert problem in daemon.ctl("status").stdout
 
         daemon.file.write_text(config)
         daemon.reload_by_ctl()
         assert daemon.status()["gateway"]["state"] == "ok"
+        assert daemon.said("READY")[-1]["STATUS"] == "ports: 1, links: 1, devices: 0"
+
+        daemon.file.write_text(config + "[ports.meters]\n")
+        daemon.reload_by_signal()
+        assert daemon.said("READY")[-1]["STATUS"] == bad
 
 
 def test_the_last_good_config_is_the_last_reloaded_one() -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from grown_kit import taken
 from peers_kit import Broker, Scada, Subscriber
 from system_kit import Daemon, eventually, modbus_port, modbus_server, mqtt, raw_port
 
@@ -123,10 +124,3 @@ def numbers(subscriber: Subscriber) -> list[int]:
     """Of the scale's lines that have arrived, in their order; a repeated delivery counts once."""
     found = (number_of(message.payload) for message in subscriber.on("soak/port/scale/rx"))
     return list(dict.fromkeys(number for number in found if number is not None))
-
-
-def taken(daemon: Daemon) -> dict[str, int]:
-    """What the daemon has of the machine."""
-    status = Path(f"/proc/{daemon.pid}/status").read_text()
-    resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
-    return {"descriptors": len(daemon.descriptors()), "kilobytes": int(resident)}

@@ -27,7 +27,7 @@ def test_the_request_tells_the_length_of_its_answer_if_it_tells_any(request_: by
 def test_an_answer_tells_its_length_as_soon_as_it_can_and_keeps_to_it(request_: bytes, answer: bytes) -> None:
     told = [modbus.answer_length(answer[:end]) for end in range(len(answer) + 1)]
     final = modbus.UNKNOWN if request_[0] in ECHOED else len(answer)
-    counted = {24: 3, 43: told.index(final)} | dict.fromkeys((1, 2, 3, 4, 12, 17, 20, 23), 2)
+    counted = {24: 3, 43: told.index(final)} | dict.fromkeys((1, 2, 3, 4, 12, 17, 20, 21, 23), 2)
     known = counted.get(request_[0], 1)
 
     assert told == [modbus.MORE] * known + [final] * (len(told) - known)

@@ -259,6 +259,15 @@ def test_registers_for_a_value_are(codec: Codec, value: Value, held: tuple[int, 
         (Codec(type="string(4)"), "ABCDE", "'ABCDE' is longer than 4 bytes"),
         (Codec(type="string(2)"), "\N{EURO SIGN}", "is longer than 2 bytes"),
         (Codec(type="string(4)"), 7, "7 is no text"),
+        (Codec(type="string(4)"), "\ud800", "'\\ud800' is no text that UTF-8 can hold"),
+        (Codec(type="string(4)"), "x" * 5000, f"'{'x' * 39}... is longer than 4 bytes"),
+        (Codec(), 10**4000, f"1{'0' * 39}... does not fit uint16"),
+        (Codec(invalid=(0xFFFF,)), 65535, "65535 would be read as no value at all (invalid)"),
+        (Codec(scale=0.1, invalid=(10,)), 1.04, "1.04 would be read as no value at all (invalid)"),
+        (Codec(type="string(4)", invalid=("--",)), "--", "'--' would be read as no value at all (invalid)"),
+        (Codec(map={0: "off", 1: "on"}), "On", "'On' is none of off, on"),
+        (Codec(map={0: "off", 1: "on"}), 2, "2 is none of off, on"),
+        (Codec(map={0: "off", 1: "on"}), True, "true is none of off, on"),
     ],
 )
 def test_what_does_not_fit_is_never_cut_to_size(codec: Codec, value: Value, reason: str) -> None:
@@ -266,6 +275,48 @@ def test_what_does_not_fit_is_never_cut_to_size(codec: Codec, value: Value, reas
         codec.encode(value)
 
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("codec", "value", "held"),
+    [
+        (Codec(map={0: "off", 1: "on"}), "on", [1]),
+        (Codec(map={0: "off", 1: "on"}), 1, [1]),
+        (Codec(type="int16", map={-1: "fault"}), "fault", [0xFFFF]),
+        (Codec(type="uint32", byte_order="CDAB", map={65536: "long"}), "long", [0, 1]),
+        (Codec(type="bool", map={0: "open", 1: "closed"}), "closed", [1]),
+        (Codec(map={0: "1", 1: "0"}), "1", [0]),
+    ],
+)
+def test_a_mapped_text_goes_back_into_its_raw_value(codec: Codec, value: Value, held: list[int]) -> None:
+    assert list(codec.encode(value)) == held
+
+
+@given(st.integers(0, 65535), st.integers(0, 15), st.booleans(), st.sampled_from(BYTE_ORDERS), st.booleans())
+def test_a_mask_changes_its_bit_alone(before: int, bit: int, on: bool, order: str, mapped: bool) -> None:
+    codec = Codec(bit=bit, byte_order=order, map={0: "off", 1: "on"} if mapped else None)
+    value = ("on" if on else "off") if mapped else on
+
+    keep, put = codec.mask(value)
+    after = before & keep | put & ~keep
+
+    assert codec.value([after]) == value
+    assert (before ^ after).bit_count() <= 1
+
+
+@pytest.mark.parametrize(
+    ("codec", "value", "reason"),
+    [
+        (Codec(bit=3), 1, "1 is no bool"),
+        (Codec(bit=3), "on", "'on' is no bool"),
+        (Codec(bit=3, map={0: "off", 1: "on"}), True, "true is none of off, on"),
+    ],
+)
+def test_what_is_no_value_of_a_bit_has_no_mask(codec: Codec, value: Value, reason: str) -> None:
+    with pytest.raises(Unfit) as caught:
+        codec.mask(value)
+
+    assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize(

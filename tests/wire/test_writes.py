@@ -1,4 +1,4 @@
-"""The writes of a link that pushes, held against pymodbus' own."""
+"""Writes, held against pymodbus' own."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from pymodbus.pdu import register_message as words
 
 from gateway.wire.modbus import answers, check_request
 from gateway.wire.points import Table
-from gateway.wire.writes import MOST, refusal, write_request
+from gateway.wire.writes import MOST, mask_request, outcome_text, refusal, write_request, write_requests
 
 
 @given(st.integers(0, 65413), st.lists(st.integers(0, 65535), min_size=1, max_size=123))
@@ -31,6 +31,36 @@ def test_coils_are_written_as_pymodbus_reads_them(address: int, values: list[int
     assert (theirs.address, theirs.count) == (address, len(values))
     assert theirs.bits[: len(values)] == [bool(value) for value in values]
     check_request(request)
+
+
+@given(st.integers(0, 65535), st.integers(0, 65535))
+def test_one_register_is_written_by_the_code_for_one_first(address: int, value: int) -> None:
+    one, many = write_requests(Table.HOLDING, address, [value])
+
+    assert one == b"\x06" + words.WriteSingleRegisterRequest(address=address, registers=[value]).encode()
+    assert many == write_request(Table.HOLDING, address, [value])
+    check_request(one)
+
+
+@given(st.integers(0, 65535), st.integers(0, 1))
+def test_one_coil_is_written_by_the_code_for_one_first(address: int, value: int) -> None:
+    one, many = write_requests(Table.COIL, address, [value])
+
+    assert one == b"\x05" + bits.WriteSingleCoilRequest(address=address, bits=[bool(value)]).encode()
+    assert many == write_request(Table.COIL, address, [value])
+    check_request(one)
+
+
+def test_there_is_one_way_to_write_many() -> None:
+    for table in (Table.HOLDING, Table.COIL):
+        assert write_requests(table, 7, [1, 0]) == (write_request(table, 7, [1, 0]),)
+
+
+@given(*[st.integers(0, 65535)] * 3)
+def test_bits_of_a_register_are_masked_as_pymodbus_masks_them(address: int, keep: int, on: int) -> None:
+    theirs = words.MaskWriteRegisterRequest(address=address, and_mask=keep, or_mask=on)
+
+    assert mask_request(address, keep, on) == b"\x16" + theirs.encode()
 
 
 @pytest.mark.parametrize("table", [Table.HOLDING, Table.COIL])
@@ -56,3 +86,8 @@ def test_the_outcome_is_the_code_of_an_exception_or_none() -> None:
     assert (refusal(good), refusal(bad)) == (0, 2)
     for other in ("10 0064 0001", "10 0065 0002", "0f 0064 0002", "8f 02", "10 0064"):
         assert not answers(request, bytes.fromhex(other))
+
+
+def test_an_exception_is_told_in_words_and_with_its_code() -> None:
+    assert outcome_text(2) == "illegal data address (2)"
+    assert outcome_text(77) == "exception (77)"
