@@ -40,7 +40,8 @@ class Notifier:
     def _send(self, text: str) -> None:
         if not self._address:
             return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK  # nothing waits for a reader that is behind
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sock:
             sock.sendto(text.encode(), self._address)
 
 

@@ -92,6 +92,14 @@ def test_without_systemd_nothing_is_told_and_nothing_fails() -> None:
     an_hour()
 
 
+def test_a_systemd_that_is_behind_stops_nobody(systemd: Systemd) -> None:
+    notifier = Notifier(systemd.environ)
+    for number in range(2000):  # far more than its queue takes
+        notifier.ready(str(number))
+
+    assert 0 < len(systemd.heard()) < 2000
+
+
 @pytest.mark.parametrize("address", ["/nowhere/at/all", "x" * 200])
 def test_a_systemd_that_is_not_there_is_no_reason_to_stop(address: str) -> None:
     Notifier({"NOTIFY_SOCKET": address}).ready("")
