@@ -72,7 +72,7 @@ _READING = struct.Struct("=2x3B3xI12xI92xQQ4xII4xI36xI")  # as far as tcpi_deliv
 def path(sock: socket.socket) -> Path:
     """Raises OSError when the socket is closed."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-    retransmits, rto_us, sent_ms, received_ms, rtt_us = _PATH.unpack_from(info)
+    retransmits, rto_us, sent_ms, received_ms, rtt_us = _PATH.unpack_from(info.ljust(_PATH.size, b"\0"))
     return Path(
         rtt_ms=round(rtt_us / 1000, 3),
         rto_ms=round(rto_us / 1000, 3),
