@@ -5,6 +5,7 @@ could not be contained. A bad file at start falls back to the last good one; a b
 nothing.
 """
 
+from . import _no_openssl  # noqa: F401  # isort: skip  (before asyncio)
 import argparse
 import asyncio
 import gc

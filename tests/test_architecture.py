@@ -31,7 +31,7 @@ LAYERS = (  # imports go down only; what stands in one line does not know each o
     {"buffer"},
     {"contracts"},
     {"flow", "scope", "wire", "policy"},
-    {"status", "toml", "show", "version", "_no_plugins"},
+    {"status", "toml", "show", "version", "_no_plugins", "_no_openssl"},
     {"errors"},
 )
 PURE = {"wire", "policy"}

@@ -5,11 +5,14 @@ Promises: `send` takes everything at once, and what one turn of the loop sends l
 Must not close the socket when paho says so: a last DISCONNECT may still be on its way out.
 """
 
+from __future__ import annotations
+
 import asyncio
 import socket
 import ssl
 from collections.abc import Callable
 from time import time
+from typing import TypeGuard
 
 from ..errors import LinkDown
 from ..status import PeerStatus
@@ -30,6 +33,9 @@ class Channel:
 
     def __init__(self, sock: socket.socket, watch: Watch) -> None:
         self._sock, self.watch = sock, watch
+        self._later = _LATER
+        if _has_tls(sock):
+            self._later += ssl.SSLWantReadError, ssl.SSLWantWriteError
         self._address = _peer(sock)
         self._since = time()
         self._got, self._out = bytearray(), bytearray()
@@ -87,7 +93,7 @@ class Channel:
     @property
     def pending(self) -> bool:
         """Something is left to read that the loop will not tell of: it has left the socket already."""
-        return bool(self._got) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
+        return bool(self._got) or (_has_tls(self._sock) and self._sock.pending() > 0)
 
     async def drained(self) -> None:
         """Until the kernel has everything that was sent."""
@@ -120,7 +126,7 @@ class Channel:
     def _read(self, size: int) -> bytes:
         try:
             data = self._sock.recv(size)
-        except _LATER:
+        except self._later:
             raise BlockingIOError from None
         except OSError as error:
             self.trouble = self._down(error)
@@ -142,7 +148,7 @@ class Channel:
             sent = self._sock.send(self._out)
             self.tx_bytes += sent
             del self._out[:sent]
-        except _LATER:
+        except self._later:
             pass
         except OSError as error:
             self.trouble = self.trouble or self._down(error)
@@ -155,7 +161,13 @@ class Channel:
             self._empty.set()
 
     def _down(self, error: OSError) -> LinkDown:
-        return tls.down(error) if isinstance(error, ssl.SSLError) else self.watch.down(reason(error))
+        of_tls = _has_tls(self._sock) and isinstance(error, ssl.SSLError)
+        return tls.down(error) if of_tls else self.watch.down(reason(error))
+
+
+def _has_tls(sock: Socket) -> TypeGuard[ssl.SSLSocket]:
+    """Without asking ssl about a plain one: see _no_openssl."""
+    return type(sock) is not Socket and isinstance(sock, ssl.SSLSocket)
 
 
 def _peer(sock: socket.socket) -> str:
@@ -165,4 +177,4 @@ def _peer(sock: socket.socket) -> str:
         return "?:0"
 
 
-_LATER = BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError
+_LATER: tuple[type[OSError], ...] = (BlockingIOError,)

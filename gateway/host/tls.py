@@ -4,21 +4,38 @@ Promises: TLS 1.2 at least; the certificate and name of whoever we dial are alwa
 with a file or a certificate arrives as LinkDown naming it. A refusal, theirs or ours, asks for a minute's
 wait at least, because trying again does not cure it; a connection that is merely lost does not, nor does a
 file, which hurts nobody.
-Must not run on the loop: files are read and keys are computed with, so all of it is for a thread.
+Must not run on the loop: files are read and keys are computed with, so all of it is for a thread. Must not
+ask ssl for anything when imported, nor must others in host: see _no_openssl.
 """
+
+from __future__ import annotations
 
 import os
 import socket
 import ssl
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import LinkDown, PeerError
 
-Context = ssl.SSLContext
 _REFUSED = 60.0  # seconds
 
 
-def context(ca: Path | None, cert: Path | None, key: Path | None) -> Context:
+class Context(Protocol):
+    """An ssl.SSLContext, for those who only pass it on."""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+    ) -> ssl.SSLObject: ...
+
+    def wrap_socket(self, sock: socket.socket, *, server_hostname: str | None) -> ssl.SSLSocket: ...
+
+
+def context(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
     """For whoever dials: trusts `ca`, or without it the system's authorities; shows `cert`.
 
     LinkDown names the file at fault.
@@ -33,7 +50,7 @@ def context(ca: Path | None, cert: Path | None, key: Path | None) -> Context:
     return made
 
 
-def server_context(ca: Path | None, cert: Path, key: Path | None) -> Context:
+def server_context(ca: Path | None, cert: Path, key: Path | None) -> ssl.SSLContext:
     """For whoever listens: shows `cert`, and with `ca` wants a certificate that this authority has signed.
 
     LinkDown names the file at fault.
@@ -46,14 +63,14 @@ def server_context(ca: Path | None, cert: Path, key: Path | None) -> Context:
     return made
 
 
-def _context(protocol: int) -> Context:
-    made = Context(protocol)
+def _context(protocol: int) -> ssl.SSLContext:
+    made = ssl.SSLContext(protocol)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.options |= ssl.OP_NO_RENEGOTIATION
     return made
 
 
-def _trust(made: Context, ca: Path) -> None:
+def _trust(made: ssl.SSLContext, ca: Path) -> None:
     text = _text(ca)
     try:
         made.load_verify_locations(cadata=text)
@@ -61,7 +78,7 @@ def _trust(made: Context, ca: Path) -> None:
         raise LinkDown(f"{ca} holds no certificate in PEM format") from None
 
 
-def _show(made: Context, cert: Path, key: Path) -> None:
+def _show(made: ssl.SSLContext, cert: Path, key: Path) -> None:
     if "-----BEGIN CERTIFICATE-----" not in _text(cert):
         raise LinkDown(f"{cert} holds no certificate in PEM format")
     secret = _text(key)

@@ -56,6 +56,19 @@ class _Client(paho.Client):
     def _create_socket_connection(self) -> Any:
         return self.channel
 
+    def _sock_recv(self, bufsize: int) -> bytes:
+        return self._open().recv(bufsize)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        return self._open().send(buf)
+
+    def _open(self) -> "paho.SocketLike":
+        """Paho would ask ssl here what an error means, and so load it; the channel has translated it."""
+        sock = self.socket()
+        if sock is None:
+            raise ConnectionError
+        return sock
+
     def ping(self) -> None:
         self._send_pingreq()
 

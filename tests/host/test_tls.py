@@ -90,7 +90,7 @@ def test_who_listens_speaks_no_old_versions_and_wants_certificates_where_it_has_
 def test_key_and_certificate_may_be_in_one_file(papers: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_text((papers / "client.pem").read_text() + (papers / "client.key").read_text())
-    assert isinstance(tls.context(papers / "ca.pem", both, None), tls.Context)
+    assert isinstance(tls.context(papers / "ca.pem", both, None), ssl.SSLContext)
 
 
 @asynccontextmanager

@@ -86,9 +86,12 @@ class Message(NamedTuple):
 
 
 class Broker:
-    """mosquitto with persistence, on a port of its own. With a password only USER may connect."""
+    """mosquitto with persistence, on a port of its own. With a password only USER may connect.
 
-    def __init__(self, password: str = "") -> None:
+    `more` are lines of its config: other listeners.
+    """
+
+    def __init__(self, password: str = "", *more: str) -> None:
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="mosquitto-")
         folder = Path(self._folder.name)
@@ -99,7 +102,7 @@ class Broker:
             lines.append(f"password_file {folder}/passwords")
             command = ["mosquitto_passwd", "-b", "-c", f"{folder}/passwords", USER, password]
             subprocess.run(command, check=True, capture_output=True)
-        self._file.write_text("\n".join(lines) + "\n")
+        self._file.write_text("\n".join([*lines, *more]) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
