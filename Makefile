@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_PACKAGES := iproute2 mosquitto mosquitto-clients mbpoll nftables openssl ser2net socat
+TEST_PACKAGES := gcc iproute2 libc6-dev mosquitto mosquitto-clients mbpoll nftables openssl ser2net socat
 DEB_PACKAGES := debhelper dpkg-dev
 INSTALL_PACKAGES := $(DEB_PACKAGES) arch-test binfmt-support lintian mbpoll mmdebstrap mosquitto mosquitto-clients \
 	openssl qemu-user-static systemd-container

@@ -31,6 +31,7 @@ ROWS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "raw": raw.throughput,
     "echo": raw.latency,
     "eight": raw.eight,
+    "ports32": raw.thirty_two,
     "memory": footprint.memory,
     "start": footprint.start,
     "watch": watch.idle,

@@ -46,8 +46,9 @@ class Flow:
 class Flood(Line):
     """Sends the pattern and checks what comes, at full line rate both ways, or as fast as it goes."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, step: float = STEP) -> None:
         super().__init__(wire)
+        self._step = step
         self.flow = Flow()
         self._sending = False
         self._rate = wire.baudrate / wire.bits  # bytes a second
@@ -77,7 +78,7 @@ class Flood(Line):
     def alarmed(self, now: float) -> None:
         if not self.wire.baudrate:
             return
-        self.alarm = now + STEP
+        self.alarm = now + self._step
         if self._sending:
             self._send(int((now - self._began) * self._rate) - self.flow.sent)
         self._room = min(self._room + (now - self._last) * self._rate, MOST_ROOM)

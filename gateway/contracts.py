@@ -1,5 +1,5 @@
-"""What parts promise one another: Stream, Transactor, Asking, Sampled, Settable, and the Part that all of
-them are. Nothing else crosses a folder.
+"""What parts promise one another: Stream, Tunable, Transactor, Asking, Sampled, Settable, and the Part that
+all of them are. Nothing else crosses a folder.
 
 Two kinds of traffic cross the gateway and must not be confused. A *stream* (raw bytes, frames, samples) owes
 nobody an answer and is kept while its far end is away. A *transaction* owes exactly one answer to one asker,
@@ -115,6 +115,19 @@ class Frame:
         return len(self.data)
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One line of `gatewayctl trace`."""
+
+    at: float  # wall time, seconds since the epoch
+    way: str  # "rx" from the line or the far end, "tx" to it
+    data: bytes
+    text: str  # peer, topic, or what the bytes mean
+
+    def __len__(self) -> int:
+        return len(self.data) + len(self.text)
+
+
 @runtime_checkable
 class Stream(Protocol):
     """Raw bytes both ways. Both fans are fed by one read of the line."""
@@ -126,6 +139,18 @@ class Stream(Protocol):
     @property
     def frames(self) -> Fan[Frame]:
         """Cut by the port's rule, only while somebody taps them."""
+
+    @property
+    def trace(self) -> Fan[Traced]:
+        """Both ways, in their order on the wire; whoever taps it never makes the line wait."""
+
+    @property
+    def presence(self) -> Fan[bytes]:
+        """`b"online"` when the line opens, `b"offline"` when it is away, or away for another reason."""
+
+    @property
+    def away(self) -> str:
+        """Why the line is; "" while it is open."""
 
     @property
     def unfinished(self) -> int:
@@ -150,6 +175,86 @@ class Stream(Protocol):
         """
 
 
+class ModemLines(NamedTuple):
+    """The lines that come from the device."""
+
+    cts: bool = False
+    dsr: bool = False
+    ri: bool = False
+    cd: bool = False
+
+
+class LineFaults(NamedTuple):
+    """What the driver has counted on the line since it was opened."""
+
+    framing: int = 0
+    overrun: int = 0
+    parity: int = 0
+    breaks: int = 0
+
+
+class Tuning(Protocol):
+    """A serial line in the hands of one client: nothing that it asks for raises.
+
+    With the line away settings stay as they are; those made before count again when it is back.
+    """
+
+    def taken(self) -> AbstractContextManager[None]:
+        """Inside the block the line is the caller's to set; behind it all is as configured again.
+
+        Busy when somebody else has it.
+        """
+
+    @property
+    def settings(self) -> Settings:
+        """The present ones, as the driver says."""
+
+    @property
+    def flow(self) -> str:
+        """As the config file writes it."""
+
+    def set(self, *, baudrate: int = 0, format: str = "", flow: str = "") -> None:
+        """What is given. What the line cannot have stays as it was."""
+
+    @property
+    def dtr(self) -> bool: ...
+
+    @property
+    def rts(self) -> bool: ...
+
+    def signal(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
+        """Our own modem lines; None leaves one alone. RTS is the driver's while `flow` is "rts-cts"."""
+
+    @property
+    def breaking(self) -> bool:
+        """The line is held in break."""
+
+    def send_break(self, on: bool, /) -> None: ...
+
+    @property
+    def modem(self) -> ModemLines | None:
+        """None: the tty has none, or is away."""
+
+    @property
+    def faults(self) -> LineFaults:
+        """Zeros where the driver does not count."""
+
+    @property
+    def unsent(self) -> float:
+        """Characters that have not left the wire."""
+
+    def purge(self, *, received: bool = False, unsent: bool = False) -> None:
+        """Throws away what was received and not read yet, and what is not on the wire yet."""
+
+
+@runtime_checkable
+class Tunable(Stream, Protocol):
+    """A line that a client may set for as long as he is there."""
+
+    @property
+    def tuning(self) -> Tuning: ...
+
+
 class Reading(NamedTuple):
     """One value of a device, and which of its polls brought it, counted from 1."""
 
@@ -159,7 +264,10 @@ class Reading(NamedTuple):
 
 @runtime_checkable
 class Sampled(Protocol):
-    """A polled device. A sample is a JSON object {"values": {...}, "errors": {...}}, one for each poll."""
+    """A polled device, or a port whose frames have values in them, each of which counts as a poll.
+
+    A sample is a JSON object {"values": {...}, "errors": {...}}, one for each poll.
+    """
 
     @property
     def samples(self) -> Fan[Frame]:
@@ -187,6 +295,14 @@ class Sampled(Protocol):
     @property
     def present(self) -> bytes:
         """The last of these; `b""` before the first."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A port that picks values from its frames, if it is told to."""
+
+    @property
+    def values(self) -> Sampled: ...
 
 
 COMMAND_KEYS = frozenset({"id", "expires"})
@@ -223,19 +339,6 @@ class Settable(Protocol):
         It never raises and never waits, and has exactly one outcome; who leaves does not undo it, so wait for
         it by `asyncio.wait`, which cancels nothing.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Traced:
-    """One line of `gatewayctl trace`."""
-
-    at: float  # wall time, seconds since the epoch
-    way: str  # "rx" from the line or the far end, "tx" to it
-    data: bytes
-    text: str  # peer, topic, or what the bytes mean
-
-    def __len__(self) -> int:
-        return len(self.data) + len(self.text)
 
 
 class Part(Protocol):

@@ -40,6 +40,10 @@ class LinkDown(Down):
     """The far end is not there."""
 
 
+class Rest(GatewayError):
+    """A link has nothing to do for now and has left its far end in order: no loss, and no wait."""
+
+
 class PeerError(LinkDown):
     """The far end broke the protocol: this connection ends, the link goes on."""
 

@@ -51,8 +51,19 @@ Offset = Annotated[int | float, PlainValidator(finite), WithJsonSchema({"type": 
 """value = raw * scale + offset."""
 
 
+def _deadband(value: object) -> int | float:
+    if (number := finite(value)) < 0:
+        raise ValueError("a deadband is 0 or more, in the point's unit")
+    return number
+
+
+Deadband = Annotated[int | float, PlainValidator(_deadband), WithJsonSchema({"type": "number", "minimum": 0})]
+
+
 class Source(NamedTuple):
-    """`key` of a link's table names a point of a device, whose values have to be one of `takes`."""
+    """`key` of a link's table names a point of a device, or a value of a port, whose values have to be one of
+    `takes`.
+    """
 
     key: tuple[str | int, ...]
     device: str

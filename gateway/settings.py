@@ -5,6 +5,7 @@ paho, pyserial and ssl are imported by what `build()` makes, not by the model.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from math import ceil
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from . import _no_plugins  # noqa: F401  # isort: skip  (before pydantic)
@@ -17,6 +18,7 @@ from .policy.liveness import NAMED, Bounds
 from .policy.traffic import Heartbeat
 from .registers import Source
 from .values import Duration, Endpoint, Fault, Model, Networks, Size, duration
+from .wire.points import Gives
 
 
 def _detect_within(value: object) -> float:
@@ -81,6 +83,17 @@ class Buffering(Model):
         return Rules(self.size, self.age, self.when_full, self.durability, self.spill_after)
 
 
+class Publish(Model):
+    """Which samples of a device, or of a port with values, go up; the status has the newest values."""
+
+    every: Annotated[Duration | None, Field(gt=0, description="at least so often")] = None
+    on_change: bool = False
+
+    def faults(self) -> Iterator[Fault]:
+        if self.every is None and not self.on_change:
+            yield Fault((), "no sample would be published: write every, on_change = true, or both")
+
+
 class Identity(NamedTuple):
     """Who this gateway is, for {name}, {hostname} and {mac} in texts and topics."""
 
@@ -111,12 +124,62 @@ class Claim(NamedTuple):
     units: range
 
 
+_Delay = Annotated[Duration, Field(le=0.1)]  # RS485_MAX_RTS_DELAY of the kernel
+
+
+class Rs485(Model):
+    """The driver of the tty switches the direction, by RTS."""
+
+    rts_on_send: bool = True
+    rts_after_send: Annotated[
+        bool | None, Field(description="RTS while others may send; default: the opposite of rts_on_send")
+    ] = None
+    rx_during_tx: bool = False
+    delay_before: _Delay = 0.0
+    delay_after: _Delay = 0.0
+
+    def faults(self) -> Iterator[Fault]:
+        if self.rts_after_send is self.rts_on_send:
+            yield Fault(("rts_after_send",), "as rts_on_send: RTS would never change")
+        for key in ("delay_before", "delay_after"):
+            if abs(1000 * getattr(self, key) - round(1000 * getattr(self, key))) > 1e-6:
+                yield Fault((key,), 'drivers count in whole milliseconds, such as "1ms"')
+
+    @property
+    def rts_when_done(self) -> bool:
+        return not self.rts_on_send if self.rts_after_send is None else self.rts_after_send
+
+
+class Direction(Model):
+    """The gateway switches it, by a line that is on while we send."""
+
+    rts: bool = False
+    gpio: Annotated[
+        str | None, Field(pattern=r"^gpiochip\d+:\d{1,5}$", description='such as "gpiochip0:17"')
+    ] = None
+    inverted: Annotated[bool, Field(description="off while we send")] = False
+    delay_before: _Delay = 0.0
+    delay_after: _Delay = 0.0
+
+    def faults(self) -> Iterator[Fault]:
+        if self.rts is (self.gpio is not None):
+            yield Fault((), 'one line switches: rts = true or gpio = "gpiochip0:17"')
+
+
+_BY_RTS = Direction(rts=True)
+
+
 class PortConfig(Model):
     """What every serial port has. A mode adds its own keys in its own file."""
 
     offers: ClassVar[Mapping[str, type]]  # role -> contract; the first is the default role
     tty: Annotated[
-        str, Field(pattern="^/", description='the path of the line, such as "/dev/serial/by-id/..."')
+        str,
+        Field(
+            pattern=r"^(/|usb:[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}(:.+)?$)",
+            description='the path of the line, such as "/dev/serial/by-id/...", '
+            'or its USB adapter, such as "usb:0403:6001:A50285BI"',
+        ),
     ]
     mode: str
     baudrate: Annotated[int, Field(ge=50, le=4_000_000, description="bits per second, such as 9600")]
@@ -131,6 +194,42 @@ class PortConfig(Model):
     dtr: bool | None = None
     rts: bool | None = None
     low_latency: bool = True
+    rs485: Annotated[
+        Rs485 | None, Field(description="the driver switches who sends; { } has its defaults")
+    ] = None
+    direction: Annotated[
+        Literal["rts"] | Direction | None, Field(description='"rts", or { gpio = "gpiochip0:17" }')
+    ] = None
+
+    def faults(self) -> Iterator[Fault]:
+        yield from super().faults()
+        if self.rs485 is not None and self.direction is not None:
+            yield Fault(("direction",), "rs485 lets the driver switch it: one of the two, not both")
+        if self.rts_taken:
+            if self.flow == "rts-cts":
+                yield Fault(("flow",), 'RTS says who sends here: flow is "none" or "xon-xoff" then')
+            if self.rts is not None:
+                yield Fault(("rts",), "RTS says who sends here: it is not to be set")
+
+    @property
+    def turns(self) -> Direction | None:
+        """How we switch the direction ourselves, if we do."""
+        return _BY_RTS if self.direction == "rts" else self.direction
+
+    @property
+    def rts_taken(self) -> bool:
+        """RTS switches the direction, whoever does that."""
+        return self.rs485 is not None or (self.turns is not None and self.turns.rts)
+
+    @property
+    def lead(self) -> float:
+        """Seconds between our turn and our first byte."""
+        return (self.rs485 or self.turns or _BY_RTS).delay_before
+
+    @property
+    def character_bits(self) -> int:
+        """With start and stop: what one takes on the wire, at most."""
+        return 1 + int(self.format[0]) + (self.format[1] != "N") + ceil(float(self.format[2:]))
 
     @property
     def contract(self) -> type:
@@ -144,6 +243,11 @@ class PortConfig(Model):
     @property
     def line(self) -> str:
         return f"{self.baudrate} {self.format}"
+
+    @property
+    def picks(self) -> Mapping[str, Gives]:
+        """The values that it picks from its frames: with some it is Sampled under its own name."""
+        return {}
 
     def busy(self, requests: Iterable[bytes]) -> float:
         """Seconds for which these Modbus requests keep the line busy, if devices answer at once."""
@@ -190,6 +294,11 @@ class LinkConfig(LinkTables):
         return False
 
     @property
+    def connections(self) -> bool:
+        """It has some, and their upkeep costs traffic while nobody has anything to say."""
+        return not self.udp
+
+    @property
     def idle_traffic(self) -> Heartbeat | None:
         """What it says by itself while nobody has anything to say; None leaves that to TCP's keep-alive."""
         return None
@@ -212,7 +321,10 @@ class LinkConfig(LinkTables):
         yield from ()
 
     def samples(self) -> Collection[str]:
-        """The devices whose values this link carries; their key is `devices`, or `points` has the keys."""
+        """The devices, and ports with values, whose values this link carries.
+
+        Their key is `devices`, or `points` has the keys.
+        """
         return ()
 
     def points(self) -> Iterator[Source]:
@@ -245,6 +357,11 @@ class Listening(Model):
         Networks, AfterValidator(_not_nobody), Field(description='who may connect, such as ["10.0.0.0/8"]')
     ] = ()
 
+    @property
+    def places(self) -> int:
+        """For how many at once there is room."""
+        return self.max_clients
+
 
 class Wiring(Protocol):
     """What a `build()` may ask the site for.
@@ -265,7 +382,8 @@ class Wiring(Protocol):
     def uptime(self) -> float:
         """Seconds since the gateway was started."""
 
-    def device(self, name: str, /) -> Sampled: ...
+    def device(self, name: str, /) -> Sampled:
+        """Or of a port with values."""
 
     def buffer(self, link: str, fans: Mapping[str, Fan[Frame] | Fan[bytes]], /) -> Buffer:
         """This link's buffer, filled from `fans` (by stream name, "port/scale") for as long as the link is

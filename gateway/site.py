@@ -15,7 +15,19 @@ from typing import NamedTuple, Never, Protocol
 
 from .buffer import Buffer, Rules
 from .config import Tree
-from .contracts import Asking, Closable, Counted, Frame, Part, Sampled, Scannable, Stream, Traced, Transactor
+from .contracts import (
+    Asking,
+    Closable,
+    Counted,
+    Frame,
+    Measuring,
+    Part,
+    Sampled,
+    Scannable,
+    Stream,
+    Traced,
+    Transactor,
+)
 from .devices.model import DeviceConfig
 from .devices.poller import Device
 from .errors import GatewayError
@@ -34,7 +46,7 @@ PORT_RETRY = 1.0  # seconds: a tty that is back should be used at once
 _GOODBYE = 2.5  # seconds that each group of parts has to end
 _GROUPS = ("ports", "devices", "links")  # in the order of birth
 _TRYING = {"ports": "waiting", "devices": "unknown", "links": "connecting"}
-_AT_WORK = frozenset({"up", "listening", "open", "ok"})
+_AT_WORK = frozenset({"up", "listening", "idle", "open", "ok"})
 _QUIET = 60.0  # seconds: a network that comes and goes is told once
 log = logging.getLogger(__name__)
 
@@ -276,9 +288,10 @@ class Site:
         return self._now() - self._began
 
     def device(self, name: str, /) -> Sampled:
-        part = self._parts[Key("devices", name)]
-        assert isinstance(part, Sampled)
-        return part
+        part: object = self._parts.get(Key("devices", name)) or self._parts[Key("ports", name)]
+        sampled = part.values if isinstance(part, Measuring) else part
+        assert isinstance(sampled, Sampled)
+        return sampled
 
     def buffer(self, link: str, fans: Mapping[str, Fan[Frame] | Fan[bytes]], /) -> Buffer:
         config = self._configs[Key("links", link)]
@@ -353,4 +366,4 @@ def _uses(config: Config) -> Iterator[Key]:
             yield Key("ports", config.port)
         case LinkConfig():
             yield from (Key("ports", need.port) for need in config.needs())
-            yield from (Key("devices", name) for name in config.samples())
+            yield from (Key(group, name) for name in config.samples() for group in ("devices", "ports"))

@@ -13,10 +13,23 @@ from typing import Literal, TypedDict
 from .errors import Down
 
 
-class Errors(TypedDict):
+class Rs485Status(TypedDict):
+    """The RS-485 mode that the driver of a tty gives back, not what was asked for."""
+
+    rts_on_send: bool
+    rts_after_send: bool
+    rx_during_tx: bool
+    delay_before_ms: int
+    delay_after_ms: int
+
+
+_Breaks = TypedDict("_Breaks", {"break": int | None})  # a keyword cannot be a field below
+
+
+class Errors(_Breaks):
     """What went wrong on one line.
 
-    The last three are the driver's own counters; None where it does not count.
+    The last three and `break` are the driver's own counters; None where it does not count.
     """
 
     timeout: int
@@ -117,6 +130,21 @@ class Death(TypedDict):
     unacked_bytes: int | None  # written and not acknowledged by then
 
 
+class WayStatus(TypedDict):
+    """What one of two joined lines said."""
+
+    bytes: int  # that the other line has taken
+    dropped_bytes: int  # because the other line was away
+    waiting_bytes: int  # for the other line, which is slower
+
+
+class TapStatus(TypedDict):
+    """Of clients that look on."""
+
+    missed_bytes: int  # because they were behind
+    ignored_bytes: int  # that they sent
+
+
 class CommandStatus(TypedDict):
     """What came down for devices."""
 
@@ -147,6 +175,10 @@ class PartStatus(TypedDict, total=False):
     role: str | None  # None where a mode has no roles
     tty: str
     line: str
+    configured: str  # the line, while a client has set it otherwise
+    flow: str  # then
+    real_baudrate: int | None  # of the driver; None while it is not open, or where the driver does not tell
+    rs485: Rs485Status | None  # None while it is not open, or the driver has no such mode on
     rx_bytes: int
     tx_bytes: int
     rx_frames: int
@@ -166,6 +198,7 @@ class PartStatus(TypedDict, total=False):
     detect_within_s: float | None  # None: it has no connections
     peers: list[PeerStatus]
     refused: int  # clients for whom there was no place; of a link that connects, what it could not deliver
+    readers: int  # clients that look on
     not_allowed: int  # connections from addresses that are not in `allow`
     denied: int  # requests that `access` or `clients` does not permit
     datagrams: DatagramsStatus
@@ -174,11 +207,14 @@ class PartStatus(TypedDict, total=False):
     confirmed: int
     commands: CommandStatus
     alive: int  # as it stands in its register
+    tap: TapStatus
+    ways: dict[str, WayStatus]  # of joined lines, by the port that said it
     # devices
     unit_id: int
+    polls: int
+    # devices, and ports with values
     present: str
     last_good: str | None
-    polls: int
     values: dict[str, object]
 
 
@@ -291,6 +327,12 @@ class Life:
             "unacked_bytes": down.unacked,
         }
         return lived
+
+    def rests(self) -> None:
+        """It was up, and its far end is not needed for now: nothing was lost."""
+        self.up_since = None
+        self.attempts = 0
+        self.label(self.trying)
 
     def status(self) -> LifeStatus:
         wait = None if self._next_try is None else round(max(0.0, self._next_try - self._now()), 1)

@@ -8,10 +8,11 @@ one.
 import asyncio
 import logging
 from contextlib import suppress
+from math import inf
 from typing import Never
 
 from .contracts import Part
-from .errors import Down, GatewayError
+from .errors import Down, GatewayError, Rest
 from .policy.backoff import Backoff
 from .status import Life
 
@@ -49,6 +50,10 @@ async def supervise(part: Part, life: Life, backoff: Backoff, way_back: asyncio.
         life.attempts += 1
         try:
             await part.session(life)
+        except Rest:
+            backoff.ended(inf)
+            life.rests()
+            continue
         except GatewayError as error:
             down = error if isinstance(error, Down) else Down(str(error))
         except Exception as bug:

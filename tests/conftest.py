@@ -8,10 +8,12 @@ import os
 import shutil
 import socket
 import termios
+import time
 import tty
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 import pytest
 from hypothesis import settings
@@ -95,10 +97,15 @@ def pty() -> Iterator[Pty]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody had a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A TCP and UDP port that nobody had a moment ago.
+
+    Below those that the kernel gives to whoever asks for any: none of our own sockets gets it meanwhile.
+    """
+    while True:
+        port = SystemRandom().randrange(10_000, 32_768)
+        with suppress(OSError), socket.create_server(("", port)), socket.socket(type=socket.SOCK_DGRAM) as udp:
+            udp.bind(("", port))
+            return port
 
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -106,12 +113,14 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 @pytest.fixture
 def until() -> Until:
-    """`await until(lambda: listener.peers)`: waits for what no event tells of, at most 5 seconds."""
+    """`await until(lambda: listener.peers)`: waits for what no event tells of, at most 30 real seconds."""
 
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.001)
+        deadline = time.monotonic() + 30
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            await asyncio.sleep(0.001)
 
     return wait
 

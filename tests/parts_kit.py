@@ -83,7 +83,7 @@ class Instrument(Line):
 async def held(line: Instrument, port: raw.Port) -> None:
     """Until nothing is read from the line any more, though it has more to say."""
     before = -1
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not line.choked or port.status()["rx_bytes"] != before:
             before = port.status()["rx_bytes"]
             await asyncio.sleep(0.02)

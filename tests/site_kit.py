@@ -59,6 +59,7 @@ class Line(Diarist):
 
     chunks: Fan[bytes] = field(default_factory=Fan)
     frames: Fan[Frame] = field(default_factory=Fan)
+    presence: Fan[bytes] = field(default_factory=Fan)
     unfinished: int = 0
     rate: float = 960.0
 

@@ -185,7 +185,9 @@ async def test_garbage_gets_one_line_and_the_door(path: Path, data: bytes) -> No
         assert await client.answer() is None
 
 
-VERBS = "buffer, clear, events, export, pause, read, reload, resume, scan, status, trace, version, write"
+VERBS = (
+    "buffer, clear, events, export, pause, ports, read, reload, resume, scan, status, trace, version, write"
+)
 WRONG = {
     "an unknown verb": (
         {"verb": "stauts"},

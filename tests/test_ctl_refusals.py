@@ -107,7 +107,7 @@ def test_permission_denied_names_the_group_to_join(
 
 
 VERBS = (
-    *("status", "check", "reload", "trace", "read", "write", "scan", "pause", "resume"),
+    *("status", "check", "ports", "reload", "trace", "read", "write", "scan", "pause", "resume"),
     *("buffer", "buffer export", "buffer clear", "schema", "support", "version"),
 )
 ALL = ", ".join(VERBS)

@@ -22,7 +22,7 @@ async def waits(awaitable: Awaitable[object]) -> asyncio.Future[object]:
 
 
 async def soon(task: Awaitable[object]) -> object:
-    return await asyncio.wait_for(task, 1)
+    return await asyncio.wait_for(task, 30)
 
 
 # Order and bounds

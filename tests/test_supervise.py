@@ -12,7 +12,7 @@ from log_kit import ours
 from virtual import in_virtual_time
 
 from gateway.contracts import Part, Traced
-from gateway.errors import Busy, GatewayError, LineDown, LinkDown
+from gateway.errors import Busy, GatewayError, LineDown, LinkDown, Rest
 from gateway.flow import Fan
 from gateway.policy.backoff import EARLY_TRY_WITHIN, Backoff
 from gateway.status import Life, PartStatus
@@ -475,3 +475,24 @@ async def test_a_part_that_was_ended_while_up_begins_afresh() -> None:
 
     assert life.status()["deaths"] == 0
     assert life.status()["reason"] == "refused"
+
+
+class Visitor(Scripted):
+    """Its fourth session is up for 5 seconds and has nothing more to do then."""
+
+    async def session(self, life: Life, /) -> Never:
+        self.error = Rest("no byte") if len(self.began) == 3 else LinkDown("no answer")
+        await super().session(life)
+
+
+@in_virtual_time
+async def test_a_part_that_rests_is_no_loss_does_not_wait_and_fails_like_new_afterwards(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    part = Visitor(LinkDown("no answer"), None, None, None, 5.0)
+    async with supervised(part) as (life, _):
+        await asyncio.sleep(14)
+        assert pauses(part) == [1.0, 2.0, 4.0, 5.0, 1.0]
+        assert (life.deaths, life.status()["last_death"], life.up_since) == (0, None, None)
+        assert life.attempts == 2
+    assert not [record for record in ours(caplog) if "no byte" in record.getMessage()]

@@ -46,7 +46,7 @@ class Upstream:
         ready = threading.Event()
         thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(30)
 
     async def _serve(self, ready: threading.Event) -> None:
         server = ModbusTcpServer(self._device(), address=("127.0.0.1", self.tcp_port))
@@ -71,7 +71,7 @@ class Upstream:
         if self._running is not None:
             (loop, server, thread), self._running = self._running, None
             asyncio.run_coroutine_threadsafe(server.shutdown(), loop).result(10)
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive()
 
     def number(self, address: int, data_type: str = "UINT16") -> Any:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from ..contracts import Transactor
 from ..devices.model import DeviceConfig
+from ..host.adapters import is_pattern
 from ..settings import Claim, LinkConfig, PortConfig
 from ..values import Endpoint, Fault
+from ..wire.points import Gives
 from .folders import LINKS, PORTS, quoted
 from .tables import told
 from .words import Keys, did_you_mean
@@ -35,10 +37,11 @@ def mismatches(draft: Draft) -> Iterator[Fault]:
         if link is not None:
             user = f'a link of kind "{link.kind}"'
             yield from told(_of_needs(("links", name), link, user, draft.ports))
-            yield from told(_of_devices(("links", name), link, draft.devices))
+            yield from told(_of_devices(("links", name), link, draft))
     for name, device in draft.devices.items():
         if device is not None:
             yield from told(_of_device(("devices", name, "port"), device, draft.ports))
+    yield from _one_name(draft)
     yield from _one_line(draft.ports)
     yield from _one_to_answer(draft)
     yield from _one_address(draft.links)
@@ -55,33 +58,50 @@ def _of_needs(
             yield from told(_unfit(where, need.port, port, need.contract, user))
 
 
-def _of_devices(path: tuple[str, ...], link: LinkConfig, devices: Collection[str]) -> Iterator[Fault]:
+def _of_devices(path: tuple[str, ...], link: LinkConfig, draft: Draft) -> Iterator[Fault]:
+    devices = {*draft.devices, *_with_values(draft)}
     named: list[tuple[Keys, str]] = [(source.key, source.device) for source in link.points()]
     for key, device in named or ((("devices", place), device) for place, device in enumerate(link.samples())):
-        if device not in devices:
+        if device in draft.ports and device not in devices:
+            yield Fault((*path, *key), f'port "{device}" has no values: they stand in ports.{device}.values')
+        elif device not in devices:
             yield Fault((*path, *key), f'there is no device "{device}"{did_you_mean(device, devices)}')
 
 
-def missing_points(
-    links: Mapping[str, LinkConfig | None], devices: Mapping[str, DeviceConfig | None]
-) -> Iterator[Fault]:
-    """What links want of devices that have their models' points (None: something is wrong with them)."""
+def _with_values(draft: Draft) -> Iterator[str]:
+    """The ports that have samples under their names, or might: something is wrong with them."""
+    for name, port in draft.ports.items():
+        if port is None or "values" in port.model_fields_set:
+            yield name
+
+
+def _one_name(draft: Draft) -> Iterator[Fault]:
+    """What goes up under a name is of one device, or one port."""
+    for name in _with_values(draft):
+        if draft.ports[name] is not None and name in draft.devices:
+            yield Fault(("devices", name), f"the values of ports.{name} go up under this name")
+
+
+Points = Mapping[str, Mapping[str, Gives] | None]
+"""By device or port; None: something is wrong with it."""
+
+
+def missing_points(links: Mapping[str, LinkConfig | None], there: Points) -> Iterator[Fault]:
+    """What links want of devices that have their models' points, and of ports with values."""
     for name, link in links.items():
         if link is not None:
-            yield from told(_of_points(("links", name), link, devices))
+            yield from told(_of_points(("links", name), link, there))
 
 
-def _of_points(
-    path: tuple[str, ...], link: LinkConfig, devices: Mapping[str, DeviceConfig | None]
-) -> Iterator[Fault]:
+def _of_points(path: tuple[str, ...], link: LinkConfig, there: Points) -> Iterator[Fault]:
     for source in link.points():
-        device = devices.get(source.device)
-        if device is None:
+        points = there.get(source.device)
+        if not points:
             continue
-        if source.point not in device.points:
-            hint = did_you_mean(source.point, device.points)
+        if source.point not in points:
+            hint = did_you_mean(source.point, points)
             yield Fault((*path, *source.key), f'{source.device} has no point "{source.point}"{hint}')
-        elif (gives := device.points[source.point].codec.gives) not in source.takes:
+        elif (gives := points[source.point]) not in source.takes:
             takes = " or a ".join(source.takes)
             yield Fault((*path, *source.key), f'"{source.point}" is a {gives}, and this takes a {takes}')
 
@@ -154,7 +174,7 @@ def _one_line(ports: Mapping[str, PortConfig | None]) -> Iterator[Fault]:
     for name, port in ports.items():
         tty: str | None = getattr(port, "tty", None)  # None: it could not be read
         if tty is not None:
-            line = realpath(tty)
+            line = tty.lower() if is_pattern(tty) else realpath(tty)
             if line in first:
                 yield Fault(
                     ("ports", name, "tty"), f"this is the line of ports.{first[line]} already: {line}"

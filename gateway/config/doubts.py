@@ -7,6 +7,7 @@ from pathlib import Path
 from ..contracts import Asking
 from ..devices.model import DeviceConfig, ModelConfig
 from ..devices.plan import plan
+from ..host.adapters import fitting, is_pattern, real_path, ttys
 from ..host.consoles import consoles, tty_name
 from ..settings import LinkConfig, PortConfig
 from ..values import Fault, Model
@@ -55,6 +56,7 @@ def doubts(
             )
             yield from told(_nobody_answers(name, port, draft.links))
             yield from told(_console(("ports", name, "tty"), port, root))
+    yield from _one_adapter(draft.ports, root)
     for section, tables in (("devices", draft.devices), ("models", models)):
         for name, table in tables.items():
             if table is not None:
@@ -136,6 +138,18 @@ def _nobody_answers(name: str, port: PortConfig, links: Mapping[str, LinkConfig 
 def _console(path: Keys, port: PortConfig, root: Path) -> Iterator[Fault]:
     if doubt := consoles(root).doubt(tty_name(port.tty, root)):
         yield Fault(path, doubt)
+
+
+def _one_adapter(ports: Mapping[str, PortConfig | None], root: Path) -> Iterator[Fault]:
+    """Of patterns that lead to the tty of another port with what is plugged in now."""
+    named = {name: str(tty) for name, port in ports.items() if (tty := getattr(port, "tty", None))}
+    there = ttys(root) if any(map(is_pattern, named.values())) else []
+    first: dict[str, str] = {}
+    for name, tty in named.items():
+        lines = [one.path for one in fitting(tty, there)] if is_pattern(tty) else [real_path(tty, root)]
+        other = first.setdefault(lines[0], name) if len(lines) == 1 else name
+        if other != name and (is_pattern(tty) or is_pattern(named[other])):
+            yield Fault(("ports", name, "tty"), f"this is the line of ports.{other} now: {lines[0]}")
 
 
 def _load(path: Keys, port: PortConfig, polled: Collection[DeviceConfig]) -> Iterator[Fault]:

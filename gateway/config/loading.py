@@ -12,6 +12,7 @@ from ..devices.model import DeviceConfig, ModelConfig
 from ..settings import LinkConfig, PortConfig
 from ..show.columns import count
 from ..values import Model
+from ..wire.points import Gives
 from . import tables
 from .checks import Draft, mismatches, missing_points
 from .doubts import doubtful_addresses, doubts
@@ -52,7 +53,7 @@ class Loaded:
     def volumes(self) -> dict[str, Volume]:
         """Of a good file: what each link costs at rest, if anything."""
         links = self.tree.links.items() if self.tree else ()
-        return {name: volume(link) for name, link in links if not link.udp}
+        return {name: volume(link) for name, link in links if link.connections}
 
     def report(self, file: Path) -> str:
         """For people: a line for each problem and warning, the verdict, and what each link costs at rest."""
@@ -145,7 +146,7 @@ class _Reading:
             name: model if sections.sound("models", name) else None for name, model in models.items()
         }
         devices = {name: self._complete(name, device) for name, device in draft.devices.items()}
-        for fault in missing_points(draft.links, devices):
+        for fault in missing_points(draft.links, self._gives(draft.ports, devices)):
             sections.fault(fault.key, fault.text)
         complete = [device for device in devices.values() if device]
         for fault in doubts(self._path, gateway, draft, models, complete, self._root):
@@ -154,12 +155,26 @@ class _Reading:
             return None
         ports, links, whole = _all(draft.ports), _all(draft.links), _all(devices)
         timeouts = _response_timeouts(whole.values())
+        sampled = (*whole, *(name for name, port in ports.items() if port.picks))
         return Tree(
             gateway=gateway,
             ports={name: port.completed(timeouts.get(name, {})) for name, port in ports.items()},
-            links={name: link.completed(ports, devices) for name, link in links.items()},
+            links={name: link.completed(ports, sampled) for name, link in links.items()},
             devices=whole,
         )
+
+    def _gives(
+        self, ports: Mapping[str, PortConfig | None], devices: Mapping[str, DeviceConfig | None]
+    ) -> dict[str, Mapping[str, Gives] | None]:
+        """By device, or port with values, and point; None: something is wrong with it."""
+        found: dict[str, Mapping[str, Gives] | None] = {}
+        for name, port in ports.items():
+            sound = port is not None and self._sections.sound("ports", name)
+            found[name] = port.picks if port is not None and sound else None
+        for name, device in devices.items():
+            points = device.points.items() if device is not None else ()
+            found[name] = {point: rule.codec.gives for point, rule in points} or None
+        return found
 
     def _complete(self, name: str, device: DeviceConfig | None) -> DeviceConfig | None:
         """With its model's points; None when something is wrong with either."""

@@ -13,6 +13,7 @@ from .. import __version__
 from ..contracts import Traced
 from ..errors import GatewayError
 from ..flow import Tap
+from ..host.survey import survey
 from ..host.threads import in_thread
 from ..scope import Scope
 from ..status import Record, timestamp
@@ -167,6 +168,11 @@ def _named(name: str, kept: Mapping[str, Kept]) -> Kept:
     return kept[name]
 
 
+async def _ports(client: Client, gateway: Gateway) -> None:
+    look = partial(survey, gateway.status()["ports"])
+    await client.say({"ok": True, "ttys": await in_thread(look, "look at the ttys")})
+
+
 async def _pause(client: Client, gateway: Gateway, name: str, duration: str) -> None:
     seconds = _seconds(duration)
     await gateway.pause(name, seconds)
@@ -214,6 +220,7 @@ VERBS = {
     "read": Verb(read, need=("name", "unit_id", "table", "address"), may=("count",)),
     "write": Verb(write, need=("name", "unit_id", "table", "address", "values")),
     "scan": Verb(scan, need=("name",), may=("unit_ids", "baudrates", "formats")),
+    "ports": Verb(_ports),
     "pause": Verb(_pause, need=("name", "duration")),
     "resume": Verb(_resume, need=("name",)),
     "events": Verb(_events),

@@ -116,6 +116,12 @@ def _check(options: Options) -> int:
     return BAD_NEWS if loaded.problems else GOOD
 
 
+def _ports(options: Options) -> int:
+    from .ports import ports
+
+    return ports(options)
+
+
 def _reload(options: Options) -> int:
     answer = ask(options, "reload", RELOAD_WITHIN)
     if not options.json:
@@ -221,6 +227,7 @@ VERBS = {
         "validates a config file; needs no daemon",
         {"file": {"metavar": "FILE", "nargs": "?", "default": CONFIG, "help": f"default: {CONFIG}"}},
     ),
+    "ports": Verb(_ports, "the serial lines of this machine, what is on each and who has it"),
     "reload": Verb(_reload, "the daemon reads its file again; a bad file changes nothing", looks=False),
     "trace": Verb(_trace, "what goes over a port or link, live, until Ctrl-C", {"name": _NAME}),
     "read": Verb(_on_a_line("read"), "registers or bits of a device", READ),

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from ..contracts import COMMAND_KEYS
-from ..registers import LAST_ADDRESS, Address, ByteOrder, Offset, PointType, Scale, finite
+from ..registers import LAST_ADDRESS, Address, ByteOrder, Deadband, Offset, PointType, Scale, finite
+from ..settings import Publish
 from ..values import Duration, Fault, Model, report
 from ..wire.points import Codec, Gives, Table, Unfit, is_float, is_integer, is_string, raw_integer
 from ..wire.writes import MOST
@@ -29,12 +30,6 @@ _ONE_REGISTER = ("bool", "int16", "uint16")
 def _raw_values(value: object) -> tuple[int | float | str, ...]:
     values = value if isinstance(value, list | tuple) else (value,)
     return tuple(item if isinstance(item, str) else finite(item) for item in values)
-
-
-def _deadband(value: object) -> int | float:
-    if (number := finite(value)) < 0:
-        raise ValueError("a deadband is 0 or more, in the point's unit")
-    return number
 
 
 Limit = Annotated[int | float | None, PlainValidator(finite), WithJsonSchema({"type": "number"})]
@@ -67,9 +62,7 @@ class Point(Model):
         WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
     ] = ()
     decimals: Annotated[int, Field(ge=0, le=15)] | None = None
-    deadband: Annotated[
-        int | float | None, PlainValidator(_deadband), WithJsonSchema({"type": "number", "minimum": 0})
-    ] = None
+    deadband: Deadband | None = None
     unit: str | None = None
     writable: Annotated[bool, Field(description="it may be written through MQTT")] = False
     min: Limit = None
@@ -217,17 +210,6 @@ class ModelConfig(Model):
 
     def faults(self) -> Iterator[Fault]:
         yield from _misfits(self.points, self.address_base, self.max_registers)
-
-
-class Publish(Model):
-    """Which samples of a device go up; the status has every poll's values."""
-
-    every: Annotated[Duration | None, Field(gt=0, description="at least so often")] = None
-    on_change: bool = False
-
-    def faults(self) -> Iterator[Fault]:
-        if self.every is None and not self.on_change:
-            yield Fault((), "no sample would be published: write every, on_change = true, or both")
 
 
 class DeviceConfig(Model):

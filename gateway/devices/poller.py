@@ -13,7 +13,7 @@ from asyncio import Future
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import ceil, inf
+from math import inf
 from time import time
 from typing import Never
 from zlib import crc32
@@ -23,6 +23,7 @@ from ..errors import Down, GatewayError, NoAnswer, TooLate
 from ..flow import Brake, Fan
 from ..policy.episodes import Ration
 from ..policy.publishing import Publishing
+from ..policy.schedule import next_due
 from ..scope import Scope
 from ..status import Life, PartStatus, timestamp
 from ..wire.points import NoReading, Value
@@ -44,11 +45,6 @@ log = logging.getLogger(__name__)
 def first_wait(name: str, interval: float) -> float:
     """Seconds until the first round: by the name, so that the devices of a bus do not all ask at once."""
     return min(interval, SPREAD) * crc32(name.encode()) / 2**32
-
-
-def next_due(due: float, now: float, interval: float) -> float:
-    """When the round after the one of `due` begins: on the grid, with what `now` has missed left out."""
-    return due + interval * max(1, ceil((now - due) / interval))
 
 
 @dataclass

@@ -230,11 +230,11 @@ class Connection:
 
     # The end
 
-    def close(self) -> None:
-        """What was written still goes out."""
+    def close(self, why: Exception | None = None) -> None:
+        """What was written still goes out; `read` and `drain` raise `why`."""
         if self._down is None and self._tunnel is not None:
             self._put(self._tunnel.goodbye())
-        self._end(LinkDown("closed"))
+        self._end(why or LinkDown("closed"))
         self._closing = True
         if not self._out:
             self._sock.close()

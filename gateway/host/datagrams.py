@@ -8,7 +8,7 @@ at once or not at all.
 Promises: an answer leaves from the address that was asked, also where the host has several. A flood holds up
 nobody else: a few datagrams are taken at a time, with a rest after them, and what the kernel has no room for
 meanwhile is lost, as UDP may. No task for a datagram. LinkDown out of `serve` when the socket is of no use
-any more; the far end of a bound one is never the reason.
+any more; the far end of a bound or a patient one is never the reason.
 """
 
 import asyncio
@@ -21,12 +21,14 @@ from typing import Any, NamedTuple, Never
 from ..contracts import Traced
 from ..errors import LinkDown
 from ..flow import Fan
+from ..status import PeerStatus, timestamp
 from ..values import Endpoint
 from .connection import address_of, reason
 from .net import lookup, to_bind
 
 _AT_ONCE = 16  # datagrams: less than a millisecond of work
 _REST = 0.001  # seconds after so many
+_LATELY = 60.0  # seconds
 _LARGEST = 65536  # bytes; no datagram is longer
 _IP_PKTINFO = 8  # include/uapi/linux/in.h
 _ROOM = socket.CMSG_SPACE(20)  # bytes: one struct in6_pktinfo, or the shorter in_pktinfo
@@ -49,10 +51,15 @@ Received = Callable[[bytes, Origin], None]
 
 
 class Datagrams:
-    """A UDP socket that does not block, which it does not own."""
+    """A UDP socket that does not block, which it does not own.
 
-    def __init__(self, sock: socket.socket, trace: Fan[Traced]) -> None:
-        self._sock, self._trace = sock, trace
+    A `patient` one goes on when the host of its far end says that nothing listens there, and only remembers
+    that in `refused`, until something comes from there or so long after it that there is no telling.
+    """
+
+    def __init__(self, sock: socket.socket, trace: Fan[Traced], *, patient: bool = False) -> None:
+        self._sock, self._trace, self._patient = sock, trace, patient
+        self._refused_at: float | None = None  # loop time
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[Never] = self._loop.create_future()
         self._resting: asyncio.TimerHandle | None = None
@@ -79,6 +86,7 @@ class Datagrams:
             for _ in range(_AT_ONCE):
                 data, ancillary, _, peer = self._sock.recvmsg(_LARGEST, _ROOM)
                 origin = Origin(peer, _back(ancillary))
+                self._refused_at = None
                 if self._trace.taps:
                     self._trace.push(Traced(time(), "rx", data, origin.address))
                 received(data, origin)
@@ -87,9 +95,20 @@ class Datagrams:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(LinkDown(reason(error)))
+            self._failed(error)
         except Exception as error:
             self._end(error)
+
+    @property
+    def refused(self) -> bool:
+        """Nothing listens there, as far as we know."""
+        return self._refused_at is not None and self._loop.time() - self._refused_at < _LATELY
+
+    def _failed(self, error: OSError) -> None:
+        if self._patient and isinstance(error, ConnectionRefusedError):
+            self._refused_at = self._loop.time()
+        else:
+            self._end(LinkDown(reason(error)))
 
     def send(self, data: bytes, to: Origin | None = None) -> bool:
         """Back to where something came from; a connected socket knows where to. False: it is lost, because
@@ -97,19 +116,29 @@ class Datagrams:
         """
         try:
             if to is None:
-                self._sock.send(data)
+                self._send(data)
             else:
                 self._sock.sendmsg((data,), to.here, 0, to.peer)
         except BlockingIOError:
             return False
         except OSError as error:
             if to is None:
-                self._end(LinkDown(reason(error)))
+                self._failed(error)
             return False
         if self._trace.taps:
             address = to.address if to is not None else address_of(self._sock.getpeername())
             self._trace.push(Traced(time(), "tx", data, address))
         return True
+
+    def _send(self, data: bytes) -> None:
+        """The kernel tells here what became of an earlier one, and does not send this one then."""
+        try:
+            self._sock.send(data)
+        except ConnectionRefusedError as error:
+            if not self._patient:
+                raise
+            self._failed(error)
+            self._sock.send(data)
 
     @property
     def traced(self) -> bool:
@@ -166,12 +195,15 @@ def _bound(family: int, address: Any, *, both: bool) -> socket.socket:
 
 
 @asynccontextmanager
-async def connected(endpoint: Endpoint, within: float, trace: Fan[Traced]) -> AsyncIterator[Datagrams]:
+async def connected(
+    endpoint: Endpoint, within: float, trace: Fan[Traced], *, patient: bool = False
+) -> AsyncIterator[Datagrams]:
     """Hears and tells the first address of `endpoint` to which there is a way. LinkDown when there is none;
-    whether anybody is there shows only when his host says that nothing listens: then `serve` ends.
+    whether anybody is there shows only when his host says that nothing listens: then `serve` ends, if it is
+    not `patient`.
     """
     with await _connected(endpoint, within) as sock:
-        yield Datagrams(sock, trace)
+        yield Datagrams(sock, trace, patient=patient)
 
 
 async def _connected(endpoint: Endpoint, within: float) -> socket.socket:
@@ -187,3 +219,24 @@ async def _connected(endpoint: Endpoint, within: float) -> socket.socket:
         else:
             return sock
     raise down
+
+
+def peer_status(
+    address: str, since: float, rx_bytes: int, tx_bytes: int, silent: float, requests: int = 0
+) -> PeerStatus:
+    """Of one source of datagrams; `since`: wall time, `silent`: seconds."""
+    return {
+        "address": address,
+        "since": timestamp(since),
+        "rx_bytes": rx_bytes,
+        "tx_bytes": tx_bytes,
+        "requests": requests,
+        "silent_s": round(silent, 1),
+        "proof_age_s": None,
+        "detect_within_s": None,
+        "rtt_ms": None,
+        "rto_ms": None,
+        "retransmits": None,
+        "unacked_bytes": None,
+        "keepalive": None,
+    }

@@ -13,11 +13,16 @@ import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import NamedTuple
 
 import serial
 
 from ..errors import LineDown
 from ..settings import PortConfig
+from .adapters import Whereabouts
+from .controls import Controls, is_pseudo, settings_of
+from .holders import holders
+from .settled import Settled, settle, undo
 from .threads import in_thread
 from .tty import Line
 
@@ -25,29 +30,51 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_line(config: PortConfig) -> AsyncIterator[Line]:
-    """The open line, for as long as the block lasts. LineDown when it cannot be opened."""
-    device = await in_thread(partial(_open, config), f"open {config.tty}", late=_close)
-    line = Line(device.fileno(), config.tty)
+async def open_line(config: PortConfig, whereabouts: Whereabouts | None = None) -> AsyncIterator[Line]:
+    """The open line, for as long as the block lasts. LineDown when it cannot be opened.
+
+    `whereabouts` are the port's own: so it can say where an adapter is that was plugged in elsewhere.
+    """
+    find = partial(_found_and_opened, config, whereabouts or Whereabouts())
+    tty = await in_thread(find, f"open {config.tty}", late=_Tty.close)
+    line = Line(tty.device.fileno(), config.tty, tty.settled)
+    line.controls = Controls(tty.device)
     try:
         yield line
     finally:
         line.detach()
-        _close(device)
+        tty.close()
 
 
-def _open(config: PortConfig) -> serial.Serial:
+class _Tty(NamedTuple):
+    """Open, and as `config` has it."""
+
+    config: PortConfig
+    device: serial.Serial
+    settled: Settled
+
+    def close(self) -> None:
+        undo(self.config, self.settled, self.device.fileno())
+        _close(self.device)
+
+
+def _found_and_opened(config: PortConfig, whereabouts: Whereabouts) -> _Tty:
     """Blocks as long as the driver does."""
-    pseudo = _is_pseudo(config.tty)
-    bits, parity = (8, "N") if pseudo else (int(config.format[0]), config.format[1])
+    found = config.model_copy(update={"tty": whereabouts.path(config.tty)})
+    device = _open(found, whereabouts)
+    whereabouts.opened(config.tty)
+    try:
+        return _Tty(found, device, settle(found, device.fileno(), pseudo=is_pseudo(found.tty)))
+    except LineDown:
+        _close(device)
+        raise
+
+
+def _open(config: PortConfig, whereabouts: Whereabouts) -> serial.Serial:
+    """Blocks as long as the driver does."""
     device = serial.Serial(
         port=None,
-        baudrate=config.baudrate,
-        bytesize=bits,
-        parity=parity,
-        stopbits=float(config.format[2:]),
-        rtscts=config.flow == "rts-cts",
-        xonxoff=config.flow == "xon-xoff",
+        **settings_of(config, config.tty),
         exclusive=True,
         inter_byte_timeout=0,  # VMIN = 1: then "nothing there" and "unplugged" read differently
         timeout=0,
@@ -56,29 +83,21 @@ def _open(config: PortConfig) -> serial.Serial:
         device.dtr = config.dtr
     if config.rts is not None and config.flow != "rts-cts":
         device.rts = config.rts
+    if config.turns is not None and config.turns.rts:
+        device.rts = config.turns.inverted  # nobody sends yet
     device.port = config.tty
     try:
         device.open()
-        if not pseudo:  # it would keep that beyond our last close, if we are killed
+        if not is_pseudo(config.tty):  # it would keep that beyond our last close, if we are killed
             fcntl.ioctl(device.fileno(), termios.TIOCEXCL)
         termios.tcflush(device.fileno(), termios.TCIOFLUSH)
     except (OSError, ValueError, termios.error) as error:
         _close(device)
-        raise LineDown(_why_not(config, error)) from error
+        raise LineDown(_why_not(config, error, whereabouts)) from error
     if config.low_latency:
         with suppress(OSError, ValueError):  # ptys and some adapters have no such setting
             device.set_low_latency_mode(True)
     return device
-
-
-def _is_pseudo(tty: str) -> bool:
-    """A UNIX98 pseudo terminal (Documentation/admin-guide/devices.txt): it has neither parity nor 7 bits.
-
-    Asked for them nevertheless, it refuses whenever it has nothing else to change: on each second open.
-    """
-    with suppress(OSError):
-        return 136 <= os.major(os.stat(tty).st_rdev) <= 143
-    return False
 
 
 def _close(device: serial.Serial) -> None:
@@ -90,13 +109,13 @@ def _close(device: serial.Serial) -> None:
         device.close()
 
 
-def _why_not(config: PortConfig, error: Exception) -> str:
+def _why_not(config: PortConfig, error: Exception, whereabouts: Whereabouts) -> str:
     """`error` is what pyserial or termios raised."""
     tty = config.tty
     number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     match number:
         case errno.ENOENT:
-            return f"no such device {tty}"
+            return f"no such device {tty}{whereabouts.moved(tty)}"
         case errno.EACCES | errno.EPERM:
             return f"no permission on {tty}: add the user to group {_group(tty)}"
         case errno.EBUSY | errno.EAGAIN:
@@ -120,14 +139,7 @@ def _group(tty: str) -> str:
 
 
 def _user(tty: str) -> str:
-    """Which process has it open, as far as we may look."""
-    target = os.path.realpath(tty)
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        if int(pid) == os.getpid():
-            continue
-        with suppress(OSError):
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                if os.path.realpath(f"/proc/{pid}/fd/{fd}") == target:
-                    with open(f"/proc/{pid}/comm") as name:
-                        return f"{name.read().strip()} (pid {pid})"
-    return "another program"
+    """Which process has it, as far as we may look."""
+    path = os.path.realpath(tty)
+    others = (one for one in holders({path}).get(path, ()) if one.pid != os.getpid())
+    return str(next(others, "another program"))

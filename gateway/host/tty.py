@@ -1,41 +1,40 @@
 """An open serial line as bytes: reads into a sink, writes whole and in turn, notices when the device is gone.
 
-Above it there is no OSError, only LineDown. Opening and configuring is `host.serial`'s; reading and writing
-go through the descriptor, because pyserial's own write spins while the kernel's buffer is full and its read
-cannot tell "nothing" from "unplugged".
+Above it there is no OSError, only LineDown. Where wires are shared, our transmitter is switched on before the
+first byte and off after the last bit, whoever writes (`host.direction`). Opening and configuring is
+`host.serial`'s; reading and writing go through the descriptor, because pyserial's own write spins while the
+kernel's buffer is full and its read cannot tell "nothing" from "unplugged".
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
-import struct
 import termios
 from collections.abc import Callable
-from typing import NamedTuple, Never
+from typing import Never
 
 from ..errors import LineDown
+from .controls import Controls
+from .direction import HalfDuplex
+from .settled import PLAIN, Settled
+from .uart import NOT_THERE, DriverCounts, Ioctl, driver_counts, real_baudrate, set_break, unsent
 
 _READ_SIZE = 64 * 1024
-_TIOCGICOUNT = 0x545D
-
-
-class DriverCounts(NamedTuple):
-    """What the UART itself found wrong since it was opened (struct serial_icounter_struct)."""
-
-    framing: int
-    overrun: int
-    parity: int
 
 
 class Line:
     """An open tty in raw mode, VMIN = 1, non-blocking. `rx_bytes` and `tx_bytes` count from its opening.
 
-    `sink` gets each chunk in the reader's own callback and must be set before anything is awaited.
+    `sink` gets each chunk in the reader's own callback and must be set before anything is awaited. `settled`
+    is what the driver has made of the config.
     """
 
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd, self._name = fd, name
+    controls: Controls  # set by whoever opened it
+
+    def __init__(self, fd: int, name: str, settled: Settled = PLAIN, ioctl: Ioctl = fcntl.ioctl) -> None:
+        self._fd, self._name, self._ioctl, self.settled = fd, name, ioctl, settled
         self._loop = asyncio.get_running_loop()
         self._rest = bytearray()  # taken from a writer, not yet by the kernel
         self._drained: asyncio.Future[None] | None = None
@@ -43,7 +42,11 @@ class Line:
         self._lost: asyncio.Future[Never] = self._loop.create_future()
         self._lost.add_done_callback(lambda lost: lost.cancelled() or lost.exception())
         self._resting: asyncio.TimerHandle | None = None
-        self._counts_at_open = _driver_counts(fd)
+        self._counts_at_open = driver_counts(fd, ioctl)
+        turning = settled.turning
+        self._half = None if turning is None else HalfDuplex(turning, self._left, self._failed)
+        self._starting: asyncio.TimerHandle | None = None  # our transmitter is on, the first byte waits
+        self._breaking = False
         self.rx_bytes = self.tx_bytes = 0
         self.sink: Callable[[bytes], None] = lambda data: None
         self._loop.add_reader(fd, self._readable)
@@ -124,26 +127,47 @@ class Line:
     def discard_output(self) -> None:
         """What a device that holds its flow control did not take must not reach it later."""
         self._rest.clear()
+        self._not_starting()
         self._all_taken()
         try:
             termios.tcflush(self._fd, termios.TCOFLUSH)
         except termios.error as error:
             raise self._down(error.args[1].lower()) from error
+        if self._half is not None:
+            self._half.cut()
 
     def _put(self, data: bytes) -> None:
         self.tx_bytes += len(data)
+        if self._half is not None and (wait := self._claim(self._half)) > 0:
+            self._rest += data
+            self._starting = self._loop.call_later(wait, self._start)
+            return
         sent = self._write_now(data)
         if sent < len(data):
             self._rest += data[sent:]
             self._loop.add_writer(self._fd, self._writable)
 
+    def _start(self) -> None:
+        """Our transmitter has been on for long enough."""
+        self._starting = None
+        self._loop.add_writer(self._fd, self._writable)
+        self._writable()
+
+    def _not_starting(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+
     def _write_now(self, data: bytes | bytearray) -> int:
         try:
-            return os.write(self._fd, data)
+            sent = os.write(self._fd, data)
         except BlockingIOError:
-            return 0
+            sent = 0
         except OSError as error:
             raise self._down(_words(error)) from error
+        if self._half is not None:
+            self._half.sent(sent)
+        return sent
 
     def _writable(self) -> None:
         try:
@@ -165,6 +189,47 @@ class Line:
             if self._lost.done():
                 await self._lost
 
+    def set_break(self, on: bool) -> bool:
+        """Hold the wire at break until it is told otherwise.
+
+        False where the driver cannot; LineDown when the device is gone.
+        """
+        if self._half is not None and on:
+            self._claim(self._half)
+        try:
+            set_break(self._fd, on, self._ioctl)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise self._down(_words(error)) from error
+            on, known = False, False
+        else:
+            known = True
+        self._breaking = on
+        if self._half is not None:
+            self._half.sent(0)
+        return known
+
+    # Whose turn it is
+
+    def respaced(self, character: float) -> None:
+        """A character takes so many seconds from now on."""
+        if self._half is not None:
+            self._half.character = character
+
+    def _claim(self, half: HalfDuplex) -> float:
+        """Seconds until the first byte may go."""
+        try:
+            return half.claim()
+        except OSError as error:
+            raise self._down(_words(error)) from error
+
+    def _left(self) -> float:
+        """Characters that still have to leave before others may speak."""
+        return len(self._rest) + self._breaking + unsent(self._fd, self._ioctl)
+
+    def _failed(self, error: OSError) -> None:
+        self._down(_words(error))
+
     # The end
 
     def _down(self, why: str) -> LineDown:
@@ -175,9 +240,13 @@ class Line:
             self._lost.set_exception(down)
         return down
 
+    def real_baudrate(self) -> int | None:
+        """As the driver gives it back; None where it does not."""
+        return real_baudrate(self._fd, self._ioctl)
+
     def driver_counts(self) -> DriverCounts | None:
         """Since the line was opened; None where the driver does not count (ptys, most USB adapters)."""
-        now = _driver_counts(self._fd)
+        now = driver_counts(self._fd, self._ioctl)
         if now is None or self._counts_at_open is None:
             return None
         return DriverCounts(*(new - old for new, old in zip(now, self._counts_at_open, strict=True)))
@@ -186,6 +255,12 @@ class Line:
         """No callback any more; the descriptor is closed by whoever opened it."""
         if self._resting is not None:
             self._resting.cancel()
+        self._not_starting()
+        if self._breaking:
+            with contextlib.suppress(LineDown):
+                self.set_break(False)
+        if self._half is not None:
+            self._half.stop()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         if not self._lost.done():
@@ -193,12 +268,6 @@ class Line:
 
 
 def _words(error: OSError) -> str:
-    return os.strerror(error.errno or errno.EIO).lower()
-
-
-def _driver_counts(fd: int) -> DriverCounts | None:
-    try:
-        counts = struct.unpack("20i", fcntl.ioctl(fd, _TIOCGICOUNT, bytes(80)))
-    except OSError:
-        return None
-    return DriverCounts(framing=counts[6], overrun=counts[7], parity=counts[8])
+    """A line that is hung up gives EIO to whoever writes (tty_io.c): to that the reader is often second."""
+    number = error.errno or errno.EIO
+    return "unplugged" if number == errno.EIO else os.strerror(number).lower()

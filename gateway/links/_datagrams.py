@@ -15,13 +15,13 @@ from time import time
 
 from ..contracts import Asker, Transactor
 from ..host.connection import numbers
-from ..host.datagrams import Datagrams, Origin
+from ..host.datagrams import Datagrams, Origin, peer_status
 from ..host.gate import Gate
 from ..policy.episodes import Episodes
 from ..policy.repeats import Repeats
 from ..scope import whose
 from ..settings import Listening
-from ..status import DatagramsStatus, PartStatus, PeerStatus, timestamp
+from ..status import DatagramsStatus, PartStatus, PeerStatus
 from ..values import Endpoint
 from ..wire.mbap import Adu
 from ..wire.modbus import EXCEPTION, reads
@@ -111,21 +111,8 @@ class Source:
         self._dialogue.end()
 
     def status(self) -> PeerStatus:
-        return {
-            "address": self._address,
-            "since": timestamp(self._since),
-            "rx_bytes": self._rx_bytes,
-            "tx_bytes": self._tx_bytes,
-            "requests": self._requests,
-            "silent_s": round(self.silent, 1),
-            "proof_age_s": None,
-            "detect_within_s": None,
-            "rtt_ms": None,
-            "rto_ms": None,
-            "retransmits": None,
-            "unacked_bytes": None,
-            "keepalive": None,
-        }
+        counted = self._rx_bytes, self._tx_bytes, self.silent, self._requests
+        return peer_status(self._address, self._since, *counted)
 
 
 class Sources:

@@ -13,7 +13,7 @@ from typing import Literal
 from ..buffer import Buffer, Record
 from ..host.connection import Connection
 from ..policy.ledger import Ledger, Place
-from ._frames import FrameEnds
+from ._frames import Ends
 
 Resend = Literal["unacked", "none", "all"]
 _BATCH = 64  # records
@@ -27,7 +27,8 @@ class Delivery:
     """`connection` is new, and `begin` says where to go on in a record that the last one told in part.
 
     With `frames`, what has to be told again begins with a frame of the port. Without `again` nothing is, and
-    what was under way is lost. Counts "sent" and "confirmed" records.
+    what was under way is lost. With `whole`, each record is told in one piece. Counts "sent" and "confirmed"
+    records.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Delivery:
         most: int,
         counts: Counter[str],
         begin: Place | None,
-        frames: FrameEnds | None,
+        frames: Ends | None,
         again: bool,
+        whole: bool = False,
     ) -> None:
         self._connection, self._buffer, self._most, self._counts = connection, buffer, most, counts
         self._begin, self._frames, self._again = begin, frames, again
+        self._whole = whole
         self._ledger = Ledger(connection.given, by_frames=frames is not None, once=not again)
         self._acked = connection.acked  # when we last looked
         self._read = 0  # position in the buffer
@@ -63,9 +66,9 @@ class Delivery:
     @property
     def room(self) -> int:
         """Bytes that may be told now."""
-        if (room := self._most - (self._connection.given - self._acked)) <= 0:
+        if (room := self._most - self.under_way) <= 0:
             self._see()
-            room = self._most - (self._connection.given - self._acked)
+            room = self._most - self.under_way
         return room
 
     def at_once(self, record: Record) -> bytes:
@@ -76,16 +79,34 @@ class Delivery:
         return b""
 
     async def more(self) -> bytes:
-        """The next bytes to tell, as many as there is room for."""
+        """The next bytes to tell, as many as there is room for; of what stays whole, one record."""
         while not self._untold:
-            records = await self._buffer.read(self._read, _BATCH)
+            records = await self._buffer.read(self._read, 1 if self._whole else _BATCH)
             new = (record for record in records if record.number > self._read)
             self._untold = memoryview(b"".join([self._take(record) for record in new]))
-        while (room := self.room) <= 0:
+        while not (size := self._fitting):
             await self._connection.drain()  # or learn that it is over
             await self._acknowledgement()
-        piece, self._untold = bytes(self._untold[:room]), self._untold[room:]
+        piece, self._untold = bytes(self._untold[:size]), self._untold[size:]
         return piece
+
+    @property
+    def _fitting(self) -> int:
+        """How many bytes of what is untold may be told now. What is whole and too long goes alone."""
+        room, size = self.room, len(self._untold)
+        if not self._whole:
+            return max(0, min(room, size))
+        return size if size <= room or not self.under_way else 0
+
+    @property
+    def owed(self) -> bool:
+        """Something has not been told, or not been acknowledged."""
+        return self.waits or self._connection.given > self._connection.acked
+
+    @property
+    def under_way(self) -> int:
+        """Bytes that the peer's TCP has not acknowledged, as of our last look."""
+        return self._connection.given - self._acked
 
     def _take(self, record: Record) -> bytes:
         skip = 0

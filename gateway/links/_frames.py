@@ -1,15 +1,47 @@
-"""Where the frames of a port end in the records of a link's buffer: what is told again may begin there.
+"""What of a port's words makes a record of a link's buffer: bytes as they came, or with `packet` a frame. And
+where frames end in such records: what is told again may begin there.
 
-Knows of what came since it was made, and of the last frames only; records from before are taken for whole
-frames. Closes its taps when nobody has it any more: a part has no other end.
+FrameEnds knows of what came since it was made, and of the last frames only; records from before are taken for
+whole frames. It closes its taps when nobody has it any more: a part has no other end.
 """
 
 import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from ..buffer import Buffer, Record
 from ..contracts import Frame, Stream
+from ..flow import Fan
 
 _MOST = 10_000  # ends
+
+
+def said(port: Stream, packet: bool) -> Fan[Frame] | Fan[bytes]:
+    """All that the line says, in pieces that are to be written one by one."""
+    return port.frames if packet else port.chunks
+
+
+def octets(piece: Frame | bytes) -> bytes:
+    return piece.data if isinstance(piece, Frame) else piece
+
+
+def taking(take: Callable[[bytes], bool], packet: bool) -> Callable[[Any], bool]:
+    """`take`, for the pieces of such a fan; the way of chunks is no longer by that."""
+    return (lambda frame: take(frame.data)) if packet else take
+
+
+class Ends(Protocol):
+    """Of the frames in a record."""
+
+    def of(self, record: Record, /) -> int | None:
+        """Behind so many bytes of it a frame ends, the last one that does; None: none does, yet."""
+
+
+class WholeFrames:
+    """Each record is one."""
+
+    def of(self, record: Record, /) -> int:
+        return len(record.payload)
 
 
 class FrameEnds:
@@ -21,8 +53,8 @@ class FrameEnds:
             weakref.finalize(self, tap.close).atexit = False
         self._log = log
 
-    def of(self, record: Record) -> int | None:
-        """Behind so many bytes of it a frame ends, the last one that does; None: none does, yet."""
+    def of(self, record: Record, /) -> int | None:
+        """See Ends."""
         return self._log.of(record)
 
 

@@ -6,7 +6,7 @@ Promises: a heartbeat stands between two frames of the line, and nothing of this
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -16,7 +16,6 @@ from ..policy.heartbeat import Schedule
 from ..policy.liveness import profile
 from ..settings import Identity, Liveness
 from ..values import Duration, Octets
-from ._delivery import Delivery
 
 
 class Heartbeat(Octets):
@@ -39,11 +38,34 @@ def filled(octets: Octets, identity: Identity) -> bytes:
     return octets.octets if octets.text is None else identity.fill(octets.text).encode()
 
 
-class Heart:
-    """Of one connection: what `port` says goes through `tell`, and `word` goes out between its frames."""
+class Telling(Protocol):
+    """Of one connection: what the port says, and our own words, on their way out."""
 
-    def __init__(self, rule: Heartbeat, word: bytes, delivery: Delivery, port: Stream) -> None:
-        self._word, self._strict = word, rule.strict
+    @property
+    def waits(self) -> bool:
+        """Something of the port's has not been told."""
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be told now."""
+
+    def tell(self, data: bytes, /) -> None:
+        """What the port says."""
+
+    def word(self, data: bytes, /) -> None:
+        """Of our own."""
+
+
+class Heart:
+    """Of one connection: what `port` says goes through `tell`, and `word` goes out between its frames.
+
+    `frames`: what goes through is one frame each time.
+    """
+
+    def __init__(
+        self, rule: Heartbeat, word: bytes, delivery: Telling, port: Stream, *, frames: bool = False
+    ) -> None:
+        self._word, self._strict, self._frames = word, rule.strict, frames
         self._delivery, self._port = delivery, port
         self._loop = asyncio.get_running_loop()
         self._schedule = Schedule(rule.every, rule.strict, self._loop.time())
@@ -69,7 +91,7 @@ class Heart:
         """What the line said."""
         now = self._loop.time()
         last = not self._delivery.waits
-        place = self._schedule.place(len(data), self._port.unfinished, now) if last else None
+        place = self._schedule.place(len(data), self._unfinished, now) if last else None
         if place is None:
             self._delivery.tell(data)
         else:
@@ -81,6 +103,11 @@ class Heart:
             self._schedule.beaten(now)
         self._schedule.said(now)
         self._look()
+
+    @property
+    def _unfinished(self) -> int:
+        """Bytes of a frame that went out in part."""
+        return 0 if self._frames else self._port.unfinished
 
     def _frame_ended(self, frame: Frame) -> bool:
         self._look()
@@ -94,7 +121,7 @@ class Heart:
         if self._delivery.waits:
             return  # `tell` looks again
         now = self._loop.time()
-        if self._schedule.place(0, self._port.unfinished, now) is not None:
+        if self._schedule.place(0, self._unfinished, now) is not None:
             if self._delivery.room > 0:  # a peer that reads nothing gets no heap of them
                 self._delivery.word(self._word)
             self._schedule.beaten(now)

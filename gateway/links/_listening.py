@@ -32,16 +32,18 @@ class Clients:
         life: Life,
         trace: Fan[Traced],
         tls: Tls | None = None,
+        *,
+        speaks: bool = False,
     ) -> AsyncIterator[Listener]:
-        """Bound, and said so."""
+        """Bound, and said so. `speaks`: each client is sent a heartbeat, often enough to find it dead."""
         context = None if tls is None else await in_thread(tls.for_listening, f"{life.name}: files")
         places = Places(
-            config.max_clients,
+            config.places,
             _IDLE if config.when_full_clients == "drop-idle" else None,
             config.kick_old_client,
             config.allow,
         )
-        async with net.listen(endpoint, liveness.bounds(), places, trace, context) as listener:
+        async with net.listen(endpoint, liveness.bounds(speaks=speaks), places, trace, context) as listener:
             self._listener = listener
             life.up(state="listening")
             try:

@@ -46,6 +46,11 @@ def read(every: float, *, tls: bool = False) -> Heartbeat:
     return Heartbeat("reads", every, octets, ("liveness", "detect_within"))
 
 
+def nop(every: float, *, tls: bool = False) -> Heartbeat:
+    """Telnet: IAC NOP, and the acknowledgement of that."""
+    return Heartbeat("NOPs", every, 2 + _RECORD * tls + 2 * _PACKET, ("liveness", "detect_within"))
+
+
 def packet(size: int, every: float, *, tls: bool = False) -> Heartbeat:
     """`size` bytes that the far end's kernel acknowledges."""
     return Heartbeat("heartbeats", every, size + _RECORD * tls + 2 * _PACKET, ("heartbeat", "every"))

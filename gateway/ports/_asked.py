@@ -58,6 +58,7 @@ class Terms:
 
     character: float
     gap: float
+    lead: float = 0.0  # between an answer that is offered to the line and its first byte
     quiet: float  # of silence, after which what is unfinished stays so
     answer_within: float
     says_why: bool  # by an exception when nobody can be reached; else by silence, like an absent device
@@ -252,7 +253,7 @@ class Station:
                 return
         except LineDown:
             return  # the session ends by that
-        takes = len(frame) * self._terms.character
+        takes = self._terms.lead + len(frame) * self._terms.character
         self._occupancy.seconds += takes + self._terms.gap
         self._echo = Echo(frame) if self._terms.echo else None
         self._tally.tx_frames += 1

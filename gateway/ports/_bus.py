@@ -210,7 +210,7 @@ class Bus:
         self._overdue.asked(unit)
         self._echo = Echo(frame) if self._rules.echo else None
         self._began = self._now()
-        self._sent_at = self._began + len(frame) * self._rules.character
+        self._sent_at = self._began + self._rules.lead + len(frame) * self._rules.character
         if unit == 0:
             self._free_at = self._sent_at + self._rules.turnaround_delay
             self._occupancy.seconds += self._free_at - self._began

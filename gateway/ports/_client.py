@@ -56,6 +56,7 @@ class ClientConfig(PortConfig):
         """These keys, and what the framing makes of the others; times in seconds."""
         return Rules(
             character=character_bits / self.baudrate,
+            lead=self.lead,
             gap=gap,
             quiet=quiet,
             response_timeout=self.response_timeout,
@@ -75,7 +76,7 @@ class ClientConfig(PortConfig):
     def busy(self, requests: Iterable[bytes]) -> float:
         rules, framing = self.rules, self.framing
         characters = [len(framing.encode(1, pdu)) + framing.answer_size(pdu) for pdu in requests]
-        return sum(characters) * rules.character + 2 * len(characters) * rules.gap
+        return sum(characters) * rules.character + len(characters) * (rules.lead + 2 * rules.gap)
 
 
 class Client:
@@ -161,9 +162,10 @@ class Client:
                 bus.close(LineDown("the line was let go of"))
 
     def status(self) -> PartStatus:
+        record = self._tally.status(self.config)
         return {
-            **self._tally.status(self.config),
-            "reason": self._recent.diagnosis() if self._bus is not None else "",
+            **record,
+            "reason": (self._recent.diagnosis() if self._bus is not None else "") or record["reason"],
             "role": "client",
             "queue": self._bus.queue if self._bus is not None else 0,
             "busy_pct": self._occupancy.percent(),

@@ -52,6 +52,7 @@ class Rules:
     """Seconds, and how many."""
 
     character: float
+    lead: float = 0.0  # between a request that is offered to the line and its first byte
     gap: float
     quiet: float = 0.05  # of silence that end an answer of unknown length, or break one off
     response_timeout: float

@@ -50,6 +50,7 @@ class ModbusConfig(ClientConfig, ServerConfig):
         rules = self.rules  # those of the line hold for both roles
         return Terms(
             character=rules.character,
+            lead=rules.lead,
             gap=rules.gap,
             quiet=rules.quiet,
             answer_within=self.answer_within,

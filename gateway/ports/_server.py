@@ -31,6 +31,7 @@ class ServerConfig(PortConfig):
     echo: bool = False
 
     def faults(self) -> Iterator[Fault]:
+        yield from super().faults()
         yield from line_faults(self.units)
         yield from target_faults(self.units)
 

@@ -8,12 +8,16 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..host.tty import DriverCounts, Line
+from ..host.adapters import Whereabouts
+from ..host.rs485 import Flags, Mode
+from ..host.tty import Line
+from ..host.uart import DriverCounts
 from ..policy.silent import AFTER
 from ..settings import PortConfig
-from ..status import Errors, Latency, PartStatus, UnitStatus
+from ..status import Errors, Latency, PartStatus, Rs485Status, UnitStatus
 
 _LATENCIES = 256  # of the last answers of one unit
+_TOLERANCE = 0.02  # of the baud rate: both ends together may differ by 4 or 5 % in 10 bits
 _WINDOW = 10.0  # seconds over which busy_pct is taken, at least
 
 
@@ -75,7 +79,9 @@ class Tally:
         self.timeout = self.crc = self.short = self.late = self.foreign = self.echo = self.exceptions = 0
         self.dropped_bytes = 0  # that a link sent while the line was away
         self.units: dict[int, Unit] = {}
+        self.whereabouts = Whereabouts()
         self._rx_bytes = self._tx_bytes = 0
+        self.told = ""  # the last doubt about a line that the log has
         self._driver: DriverCounts | None = None
         self._line: Line | None = None
 
@@ -150,13 +156,32 @@ class Tally:
             "overrun": driver.overrun if driver else None,
             "framing": driver.framing if driver else None,
             "parity": driver.parity if driver else None,
+            "break": driver.breaks if driver else None,
         }
+
+    @property
+    def real_baudrate(self) -> int | None:
+        return self._line.real_baudrate() if self._line else None
+
+    @property
+    def doubt(self) -> str:
+        """What may be wrong with the line that is open, as far as its driver tells."""
+        if self._line is None:
+            return ""
+        asked, there = self._line.settled.asked, self._line.settled.baudrate
+        if there is None or abs(there - asked) <= _TOLERANCE * asked:
+            return ""
+        off = 100 * abs(there - asked) / asked
+        return f"the driver makes {there} of baudrate {asked}, which is {off:.1f} % off"
 
     def status(self, config: PortConfig) -> PartStatus:
         return {
+            "reason": self.doubt,
             "mode": config.mode,
             "tty": config.tty,
             "line": config.line,
+            "real_baudrate": self.real_baudrate,
+            "rs485": _rs485(self._line.settled.mode if self._line else None),
             "rx_bytes": self._rx_bytes + (self._line.rx_bytes if self._line else 0),
             "tx_bytes": self._tx_bytes + (self._line.tx_bytes if self._line else 0),
             "rx_frames": self.rx_frames,
@@ -164,3 +189,15 @@ class Tally:
             "errors": self._errors(),
             "units": {str(unit): self.units[unit].status() for unit in sorted(self.units)},
         }
+
+
+def _rs485(mode: Mode | None) -> Rs485Status | None:
+    if mode is None:
+        return None
+    return {
+        "rts_on_send": mode.has(Flags.RTS_ON_SEND),
+        "rts_after_send": mode.has(Flags.RTS_AFTER_SEND),
+        "rx_during_tx": mode.has(Flags.RX_DURING_TX),
+        "delay_before_ms": mode.delay_before,
+        "delay_after_ms": mode.delay_after,
+    }

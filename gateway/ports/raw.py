@@ -6,7 +6,9 @@ flow control work.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from time import time
 from typing import Annotated, ClassVar, Literal, Never
 
@@ -16,12 +18,17 @@ from ..contracts import Frame, Part, Stream, Traced
 from ..errors import LineDown
 from ..flow import Brake, Fan
 from ..host.tty import Line
-from ..settings import PortConfig, Wiring
+from ..scope import Scope
+from ..settings import PortConfig, Publish, Wiring
 from ..status import Life, PartStatus
 from ..values import Duration, Fault, Model, Octets, Size
 from ..wire.framing import ByDelimiter, ByLength, Piece, Splitter, by_silence
+from ..wire.points import Gives
+from ._asking import Ask, Asking
 from ._line import opened
 from ._tally import Tally
+from ._tuning import Tuning
+from ._values import Rules, ValueRule, Values, publishing
 
 _IDLE_GAP = 0.02  # seconds
 _AT_ONCE = 4096  # bytes: more from one writer would lock the others out of a slow line for minutes
@@ -58,6 +65,36 @@ class Config(PortConfig):
     offers: ClassVar[Mapping[str, type]] = {"": Stream}
     mode: Literal["raw"]
     frame: FrameRule = FrameRule()
+    ask: Annotated[
+        Ask | None, Field(description='{ text = "SI\\r\\n", every = "1s", timeout = "500ms" }')
+    ] = None
+    values: dict[str, ValueRule] = Field(default_factory=dict)
+    publish: Annotated[Publish | None, Field(description='{ every = "10s", on_change = true }')] = None
+
+    def faults(self) -> Iterator[Fault]:
+        yield from super().faults()
+        if self.publish is not None and not self.values:
+            yield Fault(("publish",), "publish is about values: this port has none")
+        gap = self.splitter().idle
+        if self.ask is not None and gap is not None and self.ask.timeout <= gap:
+            yield Fault(("ask", "timeout"), f"an answer ends by {gap:g} s of silence: that is over before")
+
+    @property
+    def shape(self) -> object:
+        return super().shape, bool(self.values)
+
+    @property
+    def picks(self) -> Mapping[str, Gives]:
+        return {name: value.pick.gives for name, value in self.values.items()}
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            picks={name: value.pick for name, value in self.values.items()},
+            publishing=publishing(self.publish, self.values),
+            longest=inf if self.frame.length is not None else self.frame.max,
+            marked=self.frame.start is not None,
+        )
 
     def splitter(self, passed: int = 0) -> Splitter:
         """For a line of which so many bytes have gone by."""
@@ -74,7 +111,7 @@ class Config(PortConfig):
 
 
 class Port:
-    """A Stream."""
+    """A Stream, Tunable, and Measuring."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -82,7 +119,10 @@ class Port:
         self._brake = Brake()
         self.chunks: Fan[bytes] = Fan(self._brake)
         self.frames: Fan[Frame] = Fan(self._brake)
-        self._tally = Tally()
+        self.presence: Fan[bytes] = Fan()
+        self._tally, self.tuning = Tally(), Tuning(config)
+        self.values = Values(self._brake)
+        self._asking = Asking(self.frames, self._brake, self._tally, self.values, self._astray)
         self._line: Line | None = None
         self.away = "the port is not open yet"
         self._splitter: Splitter | None = None  # none before the first chunk that somebody wants cut
@@ -91,26 +131,50 @@ class Port:
 
     async def session(self, life: Life, /) -> Never:
         try:
-            async with opened(self.config, self._tally) as line:
+            async with opened(self.tuning.applied(self.config), self._tally) as line:
                 line.sink = self._received
                 self._line = line
-                self.away = "the port was closed"
+                self.tuning.opened(self.config, line)
+                self.away = ""
                 life.up(state="open")
-                while True:
-                    await self._brake.pulled()
-                    line.pause()
-                    await self._brake.released()
-                    line.resume()
+                self.presence.push(b"online")
+                async with self._instrument(life.name):
+                    while True:
+                        await self._brake.pulled()
+                        line.pause()
+                        await self._brake.released()
+                        line.resume()
         except LineDown as down:
             self.away = str(down)
+            if self._line is not None:
+                self.values.lost(self.away)
             raise
         finally:
             self._line = None
+            self.tuning.closed()
+            self.away = self.away or "the port was closed"
+            self.presence.push(b"offline")
             self._cut()
             self._splitter = None
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
+
+    @asynccontextmanager
+    async def _instrument(self, name: str) -> AsyncIterator[None]:
+        """What is asked of it, and picked from what it says, while the line is open."""
+        config = self.config
+        async with AsyncExitStack() as work:
+            if config.values:
+                work.enter_context(self.values.picking(self.frames, config.rules))
+            scope = await work.enter_async_context(Scope())
+            if config.ask is not None:
+                wire = len(config.ask.octets) / self.rate
+                scope.start(self._asking.serve(name, config.ask, wire, self._write))
+            yield
+
+    def _astray(self) -> bool:
+        return self.tuning.breaking or self.tuning.applied(self.config) != self.config
 
     @property
     def unfinished(self) -> int:
@@ -118,7 +182,7 @@ class Port:
 
     @property
     def rate(self) -> float:
-        return self.config.baudrate / 10  # bits with start and stop
+        return self.tuning.applied(self.config).baudrate / 10  # bits with start and stop
 
     def offer(self, data: bytes, /) -> bool:
         if self._line is None or len(data) > _AT_ONCE:
@@ -127,6 +191,8 @@ class Port:
             taken = self._line.offer(data)
         except LineDown:
             return False
+        if taken:
+            self._asking.client_wrote()
         if taken and self.trace.taps:
             self.trace.push(Traced(time(), "tx", data, ""))
         return taken
@@ -134,8 +200,9 @@ class Port:
     async def send(self, data: bytes, /) -> None:
         start = 0
         try:
-            for start in range(0, len(data), _AT_ONCE):
-                await self._write(data[start : start + _AT_ONCE])
+            with self._asking.client():
+                for start in range(0, len(data), _AT_ONCE):
+                    await self._write(data[start : start + _AT_ONCE])
         except LineDown:
             self._tally.dropped_bytes += len(data) - start
             raise
@@ -190,8 +257,12 @@ class Port:
             self.frames.push(Frame(at, data))
 
     def status(self) -> PartStatus:
+        record = self._tally.status(self.tuning.applied(self.config))
         return {
-            **self._tally.status(self.config),
+            **record,
+            **self.tuning.status(),
+            **(self.values.status() if self.config.values else {}),
+            "reason": self._asking.reason or record["reason"],
             "role": None,
             "queue": self._line.waiting if self._line is not None else 0,
             "busy_pct": None,

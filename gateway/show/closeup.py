@@ -12,6 +12,7 @@ from .picture import GROUPS, Look, Thing, backlog, lost, outlook, survives
 Fields = Iterator[tuple[str, str]]
 Rows = Iterator[Sequence[Cell]]
 _WIDE = 13  # characters of the labels
+_VERBS = {"listen": "listens on", "connect": "connects to"}
 
 
 def closeup(record: Thing, look: Look) -> list[str]:
@@ -49,11 +50,29 @@ def _port(port: Thing, look: Look) -> Fields:
     yield "tty", str(port.get("tty", ""))
     role = f", we are the {port['role']}" if port.get("role") else ""
     yield "line", f"{port.get('line', '?')}, {port.get('mode', '?')}{role}"
+    if "configured" in port:
+        yield "", f"set by a client, flow {port.get('flow', '?')}; configured {port['configured']}"
+    yield "RS-485", _rs485(port.get("rs485"))
     yield "traffic", ", ".join(_traffic(port))
     if "queue" in port:  # a raw port has none
         busy = "" if port.get("busy_pct") is None else f"{port['busy_pct']:.0f} % busy, "
         yield "bus", f"{busy}{count(port.get('queue', 0), 'request')} waiting"
     yield "errors", _errors(port)
+    yield "values", ", ".join(f"{name} {value(read)}" for name, read in (port.get("values") or {}).items())
+    if port.get("values"):
+        age = look.age(port.get("last_good"))
+        yield "last read", "never" if age is None else f"{span(age)} ago"
+
+
+def _rs485(mode: Thing | None) -> str:
+    if not mode:
+        return ""
+    levels = ("on" if mode.get(f"rts_{when}_send") else "off" for when in ("on", "after"))
+    said = "by the driver: RTS {} while we send, {} after".format(*levels)
+    for when, place in (("before", "before"), ("after", "behind")):
+        if mode.get(f"delay_{when}_ms"):
+            said += f", {mode[f'delay_{when}_ms']} ms {place}"
+    return said + (", hears itself" if mode.get("rx_during_tx") else "")
 
 
 def _traffic(port: Thing) -> Iterator[str]:
@@ -86,8 +105,9 @@ def _units(port: Thing, look: Look) -> Rows:
 
 
 def _link(link: Thing, look: Look) -> Fields:
-    way = "listens on" if link.get("direction") == "listen" else "connects to"
+    way = _VERBS.get(link.get("direction", ""), "joins")
     yield "kind", f"{link.get('kind', '?')}, {way} {link.get('endpoint', '?')}"
+    yield from _raw(link)
     yield "ports", ", ".join(link.get("ports") or filter(None, [link.get("port")]))
     yield "devices", ", ".join(link.get("devices") or ())
     if bound := link.get("detect_within_s"):
@@ -98,6 +118,8 @@ def _link(link: Thing, look: Look) -> Fields:
         yield "keep-alive", keepalive + ("" if len(peers) == len(link["peers"]) else f" ({', '.join(peers)})")
     if link.get("refused") and link.get("direction") == "listen":
         yield "refused", count(link["refused"], "client")
+    readers = link.get("readers")
+    yield "readers", f"{count(readers, 'client')} of these may only look on" if readers else ""
     if link.get("not_allowed"):
         yield (
             "not allowed",
@@ -118,6 +140,23 @@ def _link(link: Thing, look: Look) -> Fields:
         yield "commands", ", ".join(f"{count(number)} {word}" for word, number in commands.items())
     if "alive" in link:
         yield "alive", f"stands at {link['alive']}"
+
+
+def _raw(link: Thing) -> Fields:
+    """Of links that carry bytes alone."""
+    for name, way in (link.get("ways") or {}).items():
+        yield f"from {name}", ", ".join(_passed(way))
+    if tap := link.get("tap"):
+        missed, ignored = (size(tap.get(key, 0)) for key in ("missed_bytes", "ignored_bytes"))
+        yield "tap", f"clients only look on; they missed {missed}, and sent {ignored}, thrown away"
+
+
+def _passed(way: Thing) -> Iterator[str]:
+    yield size(way.get("bytes", 0))
+    if way.get("waiting_bytes"):
+        yield f"{size(way['waiting_bytes'])} waiting"
+    if way.get("dropped_bytes"):
+        yield f"{size(way['dropped_bytes'])} dropped while the other line was away"
 
 
 def _keepalives(link: Thing) -> dict[str, list[str]]:

@@ -142,7 +142,8 @@ def _port_work(port: Thing) -> str:
     if port.get("state") not in GROUPS["ports"].up:
         return ""
     if not str(port.get("mode", "")).startswith("modbus"):
-        return f"rx {size(port.get('rx_bytes', 0))}, tx {size(port.get('tx_bytes', 0))}"
+        traffic = f"rx {size(port.get('rx_bytes', 0))}, tx {size(port.get('tx_bytes', 0))}"
+        return ", ".join((traffic, *(_values(port) if port.get("present") == "online" else ())))
     units = port.get("units", {}).values()
     answering = sum(unit.get("state") == "ok" for unit in units)
     work = [] if port.get("busy_pct") is None else [f"{port['busy_pct']:.0f} % busy"]
@@ -218,14 +219,17 @@ def survives(buffer: Thing) -> str:
 
 
 def _device_cells(device: Thing, look: Look) -> Sequence[Cell]:
-    age, values = look.age(device.get("last_good")), device.get("values") or {}
+    age = look.age(device.get("last_good"))
     ago = "never" if age is None else f"{span(age)} ago"
-    shown = [f"{point} {value(read)}" for point, read in list(values.items())[:3]]
-    if len(values) > 3:
-        shown.append(f"{len(values) - 3} more")
-    if not GROUPS["devices"].is_up(device):
-        shown = []  # what it said last may be wrong by now
+    shown = _values(device) if GROUPS["devices"].is_up(device) else []  # else they may be wrong by now
     return f"{device.get('port', '')} unit {device.get('unit_id', '?')}", ago, ", ".join(shown)
+
+
+def _values(thing: Thing) -> list[str]:
+    """The first three."""
+    values = thing.get("values") or {}
+    shown = [f"{point} {value(read)}" for point, read in list(values.items())[:3]]
+    return shown if len(values) <= 3 else [*shown, f"{len(values) - 3} more"]
 
 
 def _device_notes(device: Thing, look: Look) -> Iterator[str]:
@@ -255,6 +259,6 @@ _LINKS = ("LINK", "STATE", "FOR", "ENDPOINT", "")
 _DEVICES = ("DEVICE", "STATE", "FOR", "ON", "READ", "VALUES")
 GROUPS = {
     "ports": Group(("open",), _port_cells, _port_notes, _PORTS, elastic=3, keep=24),
-    "links": Group(("up", "listening"), _link_cells, _link_notes, _LINKS, elastic=3, keep=16),
+    "links": Group(("up", "listening", "idle"), _link_cells, _link_notes, _LINKS, elastic=3, keep=16),
     "devices": Group(("ok",), _device_cells, _device_notes, _DEVICES),
 }

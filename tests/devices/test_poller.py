@@ -13,7 +13,7 @@ from virtual import in_virtual_time
 
 from gateway.contracts import Frame, Part, Rank, Reading, Request, Sampled, Transactor
 from gateway.devices.model import DeviceConfig
-from gateway.devices.poller import PLANNED_AFRESH, SPREAD, Device, first_wait, next_due
+from gateway.devices.poller import PLANNED_AFRESH, SPREAD, Device, first_wait
 from gateway.errors import Busy, GatewayError, LineDown, NoAnswer
 from gateway.flow import Tap
 from gateway.status import Life
@@ -176,14 +176,6 @@ async def test_a_round_longer_than_its_interval_skips_whole_intervals() -> None:
 
     first = line.asked[0][0]
     assert [at - first for at, _ in line.asked] == pytest.approx([0.0, 3.0, 6.0])
-
-
-@pytest.mark.parametrize(
-    ("due", "now", "expected"),
-    [(10.0, 10.2, 15.0), (10.0, 9.999999, 15.0), (10.0, 15.0, 15.0), (10.0, 15.1, 20.0), (10.0, 31.0, 35.0)],
-)
-def test_the_next_round_is_due_on_the_grid_of_the_first(due: float, now: float, expected: float) -> None:
-    assert next_due(due, now, 5.0) == expected
 
 
 def test_the_devices_of_a_bus_begin_at_different_times() -> None:

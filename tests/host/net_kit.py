@@ -45,7 +45,7 @@ class Foreign:
     async def end(self) -> str:
         """How the connection ends, once everything was read: "closed" or "reset"."""
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 while await self._loop.sock_recv(self.sock, 65536):
                     pass
         except ConnectionResetError:

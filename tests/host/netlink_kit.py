@@ -41,7 +41,7 @@ class Namespace:
 
     async def news(self) -> News:
         assert self.follower.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             line = await self.follower.stdout.readline()
         what, interface, addresses = json.loads(line)
         return news(what, interface, *addresses)

@@ -227,7 +227,7 @@ async def test_who_waits_to_write_learns_that_the_peer_has_gone(answering: Answe
         tuning.reset_on_close(foreign.sock)
         foreign.sock.close()
         with pytest.raises(LinkDown):
-            await asyncio.wait_for(draining, 2)
+            await asyncio.wait_for(draining, 30)
 
 
 async def test_what_was_written_still_goes_out_after_the_block(answering: Answering) -> None:
@@ -254,7 +254,7 @@ async def test_a_connection_that_is_over_leaves_its_descriptor_to_the_next(answe
             connection.abort()
             connection.close()
             for event in events:
-                await asyncio.wait_for(event.wait(), 2)
+                await asyncio.wait_for(event.wait(), 30)
             for sock in (near, far):
                 loop.remove_writer(sock.fileno())
 
@@ -287,7 +287,7 @@ async def test_a_peer_that_does_not_read_is_behind_until_it_does(answering: Answ
         assert not draining.done()
 
         assert await foreign.hears(MUCH) == b"a" * MUCH
-        await asyncio.wait_for(draining, 2)
+        await asyncio.wait_for(draining, 30)
         assert not connection.behind
         assert connection.offer(b"c")
         assert await foreign.hears(1) == b"c"

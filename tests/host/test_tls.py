@@ -109,7 +109,7 @@ async def server(papers: Path, name: str) -> AsyncIterator[int]:
 
 async def shake(papers: Path, port: int, host: str = "localhost", ca: str = "ca.pem") -> None:
     def work() -> None:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         tls.handshake(tls.context(papers / ca, None, None), sock, host).close()
 
     await in_thread(work, "handshake")

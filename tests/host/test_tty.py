@@ -87,7 +87,7 @@ async def test_a_write_returns_once_the_kernel_has_all_of_it(pty: Pty, line: Lin
     assert not writing.done()
 
     assert await pty.hears(5 + MUCH) == b"short" + bytes(MUCH)
-    await asyncio.wait_for(writing, 1)
+    await asyncio.wait_for(writing, 30)
 
 
 async def test_an_offer_is_taken_whole_or_declined_while_earlier_bytes_wait(pty: Pty, line: Line) -> None:
@@ -160,7 +160,7 @@ async def test_a_writer_does_not_wait_for_what_was_discarded(pty: Pty, line: Lin
     await turns()
     line.discard_output()
 
-    await asyncio.wait_for(writing, 1)
+    await asyncio.wait_for(writing, 30)
 
 
 # Reading when it suits
@@ -185,7 +185,7 @@ async def test_a_poll_reads_what_has_come_and_nothing_is_nothing(pty: Pty, line:
     line.pause()
     pty.say(b"abc")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not sink:
             line.poll()
             await asyncio.sleep(0)
@@ -243,7 +243,15 @@ async def test_an_idle_line_that_vanishes_is_noticed(pty: Pty, line: Line) -> No
     pty.hang_up()
 
     with pytest.raises(LineDown, match=rf"^{pty.path}: (unplugged|input/output error)$"):
-        await asyncio.wait_for(gone, 1)
+        await asyncio.wait_for(gone, 30)
+
+
+async def test_whoever_notices_first_that_it_is_unplugged_calls_it_so(pty: Pty, line: Line) -> None:
+    pty.hang_up()
+    with pytest.raises(LineDown, match=rf"^{pty.path}: unplugged$"):
+        line.offer(b"12.5 kg")
+    with pytest.raises(LineDown, match=rf"^{pty.path}: unplugged$"):
+        await line.gone()
 
 
 async def test_who_writes_while_the_device_vanishes_learns_it(pty: Pty, line: Line) -> None:
@@ -251,7 +259,7 @@ async def test_who_writes_while_the_device_vanishes_learns_it(pty: Pty, line: Li
     await turns()
     pty.hang_up()
 
-    outcomes = await asyncio.wait_for(asyncio.gather(*writers, return_exceptions=True), 1)
+    outcomes = await asyncio.wait_for(asyncio.gather(*writers, return_exceptions=True), 30)
     assert [type(outcome) for outcome in outcomes] == [LineDown] * 3
 
 
@@ -259,7 +267,7 @@ async def test_who_writes_while_the_device_vanishes_learns_it(pty: Pty, line: Li
 async def test_a_line_that_is_gone_is_down_for_everybody(pty: Pty, line: Line, call: str) -> None:
     pty.hang_up()
     with pytest.raises(LineDown):
-        await asyncio.wait_for(line.gone(), 1)
+        await asyncio.wait_for(line.gone(), 30)
     line.resume()
     line.poll()
     calls: dict[str, Callable[[], object]] = {

@@ -59,7 +59,7 @@ def test_the_kernel_tells_of_the_way_to_the_peer(pair: Pair) -> None:
     near, far = pair
     near.sendall(b"x" * 100)
     assert len(far.recv(100)) == 100
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while tuning.path(near).unacked_bytes and time.monotonic() < until:
         time.sleep(0.001)
     way = tuning.path(near)
@@ -71,7 +71,7 @@ def test_the_kernel_tells_of_the_way_to_the_peer(pair: Pair) -> None:
 
 def test_the_kernel_tells_how_long_the_peer_was_silent(pair: Pair) -> None:
     near, far = pair
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while tuning.path(near).silent_s < 0.3 and time.monotonic() < until:
         time.sleep(0.01)
     silent = tuning.path(near).silent_s

@@ -33,7 +33,7 @@ VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 CLOCK_SET = 1_800_000_000.0  # some wall time after 2025
 
 
-async def until(condition: Callable[[], object], within: float = 10.0) -> None:
+async def until(condition: Callable[[], object], within: float = 30.0) -> None:
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0.005)

@@ -69,7 +69,7 @@ class Scada:
         self.writer.write(data)
 
     async def answer(self) -> Answer:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             tid, protocol, length, unit = struct.unpack(">HHHB", await self._reader.readexactly(7))
             assert protocol == 0
             return Answer(tid, unit, await self._reader.readexactly(length - 1))
@@ -81,12 +81,12 @@ class Scada:
         return answer.pdu
 
     async def exactly(self, count: int) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self._reader.readexactly(count)
 
     async def rest(self) -> bytes:
         """Everything until the gateway closes the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             try:
                 return await self._reader.read()
             except ConnectionResetError:

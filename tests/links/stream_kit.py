@@ -14,7 +14,8 @@ from gateway.contracts import Frame, Part
 from gateway.demo.line import Lines
 from gateway.errors import LineDown
 from gateway.flow import Fan
-from gateway.links.tcp import Config, Dialler, Server
+from gateway.links._dialler import Dialler
+from gateway.links.tcp import Config, Server
 from gateway.ports import raw
 from gateway.status import Life
 from gateway.wire.framing import ByDelimiter, Splitter
@@ -129,11 +130,15 @@ class FarEnd:
     def __init__(self, tcp_port: int) -> None:
         self.got = bytearray()
         self.clients: list[asyncio.StreamWriter] = []
+        self._serving: set[asyncio.Task[None]] = set()
         self._tcp_port = tcp_port
         self._server: asyncio.Server | None = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.clients.append(writer)
+        self._serving.add(asyncio.create_task(self._read(reader, writer)))
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 self.got += data
@@ -148,6 +153,8 @@ class FarEnd:
         for writer in self.clients:
             writer.close()
         self.clients.clear()
+        await asyncio.gather(*self._serving)
+        self._serving.clear()
         self._server = None
 
     async def __aenter__(self) -> "FarEnd":
@@ -160,7 +167,7 @@ class FarEnd:
 
 
 async def exactly(reader: asyncio.StreamReader, count: int) -> bytes:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         return await reader.readexactly(count)
 
 

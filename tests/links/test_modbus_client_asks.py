@@ -180,7 +180,7 @@ async def test_a_server_that_hangs_is_found_and_what_waits_for_it_is_told(free_p
     made = link(free_port)
     async with Server(free_port) as server, up(made) as life:
         server.silent_for = {READ, HARMLESS}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await outcome(made.ask(request())) is LinkDown
         assert life.deaths == 1
         assert "does not answer" in life.reason

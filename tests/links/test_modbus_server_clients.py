@@ -102,7 +102,7 @@ async def stalled(sock: socket.socket, flood: bytes, at_once: int, line: Line) -
 async def in_order(sock: socket.socket, answers: int, size: int) -> int:
     """Reads at least so many answers, which have to come in the order of their requests."""
     got, seen = b"", 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while seen < answers:
             got += await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
             whole = len(got) // size

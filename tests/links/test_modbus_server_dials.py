@@ -40,7 +40,7 @@ class Remote:
 
     async def call(self) -> Scada:
         """The next one that comes in. Virtual time stands still meanwhile."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not self._calls:
                 await asyncio.sleep(0)
         return self._calls.pop(0)

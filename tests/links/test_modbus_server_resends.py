@@ -177,7 +177,7 @@ async def test_who_is_owed_an_answer_is_not_forgotten(free_port: int) -> None:
                 scada.send(adu(1, 1, read(count)))
                 await until_heard(udp, count)
             three.send(adu(1, 1, READ))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not udp.status()["refused"]:
                     await asyncio.sleep(0)
             for request, answer in zip(line.asked, line.owed, strict=True):
@@ -185,7 +185,7 @@ async def test_who_is_owed_an_answer_is_not_forgotten(free_port: int) -> None:
             assert await one.hears() == adu(1, 1, b"\x03\x02\x00\x01")
             assert await two.hears() == adu(1, 1, b"\x03\x02\x00\x02")
             three.send(adu(2, 1, read(3)))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while len(line.owed) < 3:
                     await asyncio.sleep(0)
             line.owed[2].set_result(echo(line.asked[2]))

@@ -93,7 +93,7 @@ async def test_a_far_end_that_does_not_read_holds_nothing_up_and_what_is_too_muc
     link = dialler(free_port, port, Buffers(first_seq=1, per_link=MEGABYTE))
     with socket.create_server(("127.0.0.1", free_port)) as deaf:
         async with up(link, "up"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not link.status()["buffer"]["dropped"]:
                     port.chunks.push(bytes(16 * 1024))
                     await asyncio.sleep(0)

@@ -17,9 +17,11 @@ from stream_kit import MEGABYTE, FarEnd, Port, Scale, dialler, up
 from virtual import VirtualLoop, in_virtual_time
 
 from gateway.contracts import Traced
-from gateway.links.tcp import Config, Dialler
+from gateway.links._dialler import Dialler
+from gateway.links.tcp import Config
 from gateway.policy import traffic
 from gateway.ports import raw
+from gateway.status import PeerStatus
 from gateway.wire.framing import ByDelimiter, ByLength, by_silence
 
 SN = {"text": "SN"}
@@ -197,6 +199,7 @@ class Deaf:
     """A far end that takes connections, and reads nothing of one until it is told to."""
 
     def __init__(self, tcp_port: int) -> None:
+        self.got = bytearray()
         self._server = socket.create_server(("127.0.0.1", tcp_port))
 
     def __enter__(self) -> "Deaf":
@@ -207,12 +210,11 @@ class Deaf:
 
     async def reads(self, last: bytes) -> bytes:
         """All up to there."""
-        got = bytearray()
         with self._server.accept()[0] as sock:
             sock.setblocking(False)
-            while not got.endswith(last):
-                got += await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
-        return bytes(got)
+            while not self.got.endswith(last):
+                self.got += await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
+        return bytes(self.got)
 
 
 async def until_behind(link: Dialler, port: Port, said: bytes) -> None:
@@ -258,18 +260,19 @@ async def test_heartbeats_do_not_heap_up_before_a_far_end_that_reads_nothing(fre
     beats = {"text": "P" * 65535 + "!", "every": "1s"}
     link = dialler(free_port, Port(), liveness=PATIENT, heartbeat=beats)
 
-    def said() -> int:
-        return link.status()["peers"][0]["tx_bytes"]
+    def peer() -> PeerStatus:
+        return link.status()["peers"][0]
 
     with Deaf(free_port) as far:
         async with up(link, "up"):
-            await asyncio.sleep(5000)
-            heap = said()
-            assert heap < 20 * MEGABYTE  # of 320: what the far end's kernel takes
+            await asyncio.sleep(1000)  # of the 3600 after which it is dead
+            heap = peer()["tx_bytes"]
+            assert heap < 20 * MEGABYTE  # of 64: what the far end's kernel takes
             reading = asyncio.create_task(far.reads(b"never"))
-            async with asyncio.timeout(100):
-                while said() == heap:
-                    await asyncio.sleep(1)
+            while len(far.got) < heap or peer()["unacked_bytes"]:
+                await asyncio.sleep(0)  # time stands still: the kernel needs some of its own
+            await asyncio.sleep(2)
+            assert peer()["tx_bytes"] > heap
             reading.cancel()
 
 

@@ -69,7 +69,7 @@ async def test_every_byte_goes_both_ways_where_we_listen(
         writer.write(MUCH)
         await until(lambda: len(port.told) == len(MUCH))
         port.chunks.push(MUCH)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await reader.readexactly(len(MUCH)) == MUCH
     assert port.told == MUCH
 
@@ -117,7 +117,7 @@ async def test_who_leaves_says_so_and_is_understood(
 
     def work() -> bytes:
         with (
-            socket.create_connection(("127.0.0.1", free_port), timeout=5) as sock,
+            socket.create_connection(("127.0.0.1", free_port), timeout=30) as sock,
             context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as tls,
         ):
             tls.sendall(b"T")

@@ -26,7 +26,7 @@ class Caller:
 
     async def hears(self) -> bytes:
         """The next datagram."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await asyncio.get_running_loop().sock_recv(self._sock, 65536)
 
     async def asks(self, datagram: bytes) -> bytes:
@@ -71,13 +71,13 @@ async def server(port: int, wires: Wires, **keys: Any) -> AsyncIterator[UdpServe
 
 async def until_heard(server: UdpServer, requests: int) -> None:
     """So many requests have come; time may stand still meanwhile."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sum(peer["requests"] for peer in server.status()["peers"]) < requests:
             await asyncio.sleep(0)
 
 
 async def taken(server: UdpServer, key: str, count: int) -> None:
     """So many datagrams have been counted as `key`; time may stand still meanwhile."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while server.status()["datagrams"][key] < count:  # type: ignore[literal-required]
             await asyncio.sleep(0)

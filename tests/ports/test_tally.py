@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 from virtual import in_virtual_time
 
-from gateway.host.tty import DriverCounts
+from gateway.host.settled import PLAIN, Settled
+from gateway.host.uart import DriverCounts
 from gateway.ports._tally import Occupancy, Tally, Unit
 from gateway.ports.raw import Config
 
@@ -20,6 +21,10 @@ class Line:
     rx_bytes: int
     tx_bytes: int
     driver: DriverCounts | None = None
+    settled: Settled = PLAIN
+
+    def real_baudrate(self) -> int | None:
+        return self.settled.baudrate
 
     def driver_counts(self) -> DriverCounts | None:
         return self.driver
@@ -28,16 +33,19 @@ class Line:
 def test_the_record_has_the_names_of_the_interface() -> None:
     record = Tally().status(CONFIG)
     assert record == {
+        "reason": "",
         "mode": "raw",
         "tty": "/dev/ttyUSB1",
         "line": "9600 8E1",
+        "real_baudrate": None,
+        "rs485": None,
         "rx_bytes": 0,
         "tx_bytes": 0,
         "rx_frames": 0,
         "tx_frames": 0,
         "errors": {
             **dict.fromkeys(("timeout", "crc", "short", "late", "foreign", "echo", "exceptions"), 0),
-            **dict.fromkeys(("overrun", "framing", "parity")),
+            **dict.fromkeys(("overrun", "framing", "parity", "break")),
         },
         "units": {},
     }
@@ -62,17 +70,17 @@ def test_a_line_that_vanished_is_counted_too() -> None:
 
 def test_what_the_driver_counts_adds_up_over_all_lines() -> None:
     tally = Tally()
-    with tally.counting(Line(0, 0, DriverCounts(framing=1, overrun=2, parity=3))):
+    with tally.counting(Line(0, 0, DriverCounts(framing=1, overrun=2, parity=3, breaks=4))):
         pass
-    with tally.counting(Line(0, 0, DriverCounts(framing=10, overrun=20, parity=30))):
+    with tally.counting(Line(0, 0, DriverCounts(framing=10, overrun=20, parity=30, breaks=40))):
         errors = tally.status(CONFIG)["errors"]
     assert isinstance(errors, dict)
-    assert (errors["framing"], errors["overrun"], errors["parity"]) == (11, 22, 33)
+    assert [errors[key] for key in ("framing", "overrun", "parity", "break")] == [11, 22, 33, 44]
 
 
 def test_a_driver_that_stops_counting_takes_nothing_away() -> None:
     tally = Tally()
-    with tally.counting(Line(0, 0, DriverCounts(framing=1, overrun=2, parity=3))):
+    with tally.counting(Line(0, 0, DriverCounts(framing=1, overrun=2, parity=3, breaks=4))):
         pass
     with tally.counting(Line(0, 0)):
         errors = tally.status(CONFIG)["errors"]

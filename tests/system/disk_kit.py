@@ -26,7 +26,7 @@ class Disk:
     def run(self, command: str) -> str:
         """A line of shell in the folder, by somebody who may do anything. What it prints."""
         shell = ["sh", "-c", f"cd {self.folder} && {command}"]
-        done = subprocess.run([*self._enter, *shell], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run([*self._enter, *shell], capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 

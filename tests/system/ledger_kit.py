@@ -1,15 +1,17 @@
 """A line that knows what it said and when, and a gatewayd that dies and comes back.
 
 The line is silent while nobody could hear it, from the end of a gatewayd until the next one has the port
-open. What it said less than EXCUSED before a kill need not arrive; everything else must.
+open. What gatewayd had not read at a kill need not arrive, nor what was said less than EXCUSED before;
+everything else must.
 """
 
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
-from accounts_kit import line
+from accounts_kit import SIZE, line
 from system_kit import Daemon, eventually
 
 from gateway.demo.line import Line, Lines, Wire
@@ -26,16 +28,22 @@ class Source(Line):
         self.every = every
         self.said_at: dict[int, float] = {}  # wall time by number
         self.excused: set[int] = set()  # numbers that may be missing
+        self.given = 0  # bytes that the tty has taken
         self._may = False
         self.alarm = 0.0
 
     def begin(self) -> None:
         self._may = True
 
-    def hold(self, lost_since: float = float("inf")) -> None:
-        """Silence. What was said after `lost_since`, wall time, may be missing."""
+    def hold(self, lost_since: float = inf, heard: float = inf) -> None:
+        """Silence. What was said after `lost_since`, wall time, may be missing, and all behind `heard`."""
         self._may = False
-        self.excused |= {number for number, at in self.said_at.items() if at > lost_since}
+        self.excused |= {number for number, at in self.said_at.items() if at > lost_since or number > heard}
+
+    def give(self, data: bytes) -> int:
+        taken = super().give(data)
+        self.given += taken if self.opened else 0
+        return taken
 
     def alarmed(self, now: float) -> None:
         self.alarm = now + self.every
@@ -53,6 +61,7 @@ class Stage:
         self.source, self.daemon, self.link = source, daemon, link
         self._lines = lines
         self.deaths = 0  # of gatewayd
+        self._said = self._given = 0  # lines, and bytes, before this gatewayd had the port open
 
     def begin(self) -> None:
         self.daemon.start()
@@ -61,6 +70,7 @@ class Stage:
     def _listen(self) -> None:
         """The line goes on once somebody listens: whoever opens a tty throws away what waits in there."""
         self.daemon.comes_to(PORT, "open")
+        self._said, self._given = len(self.source.said_at), self.source.given
         self._lines.call(self.source.begin)
 
     def says(self, count: int) -> None:
@@ -75,18 +85,25 @@ class Stage:
 
     def crash(self) -> None:
         """kill -9, and a new one."""
+        heard = self._said + self._read() // SIZE  # a busy machine may not have let it read the rest
         killed = time.time()
         self.daemon.kill(signal.SIGKILL)
         self.daemon.ended()
-        self._lines.call(lambda: self.source.hold(killed - EXCUSED))
+        self._lines.call(lambda: self.source.hold(killed - EXCUSED, heard))
         self.deaths += 1
         self.begin()
 
     def restart(self) -> None:
-        """SIGTERM, and a new one. Nothing at all may be missing."""
+        """SIGTERM, and a new one. Nothing at all may be missing, once it has read what was said."""
         self._lines.call(self.source.hold)
+        eventually(lambda: self._given + self._read() >= self.source.given)
         assert self.daemon.stop() == 0
         self.begin()
+
+    def _read(self) -> int:
+        """Bytes of the line that this gatewayd has."""
+        read: int = self.daemon.part(PORT)["rx_bytes"]
+        return read
 
     @contextmanager
     def asleep(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 15.0  # seconds for what takes far less, on a machine that is busy with other things
+PATIENCE = 40.0  # seconds for what takes far less, on a machine that is busy with other things
 STOPS_WITHIN = 5.0  # seconds, as promised
 _SCRIPTS = Path(sys.executable).parent
 

@@ -108,7 +108,7 @@ def test_raw_clients_stay_while_the_line_is_away_and_nothing_is_written_late(tmp
     )
     with Lines(scale) as lines, Daemon(config) as daemon:
         daemon.comes_to("ports.scale", "open")
-        with socket.create_connection(("127.0.0.1", port), timeout=15) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             assert client.recv(100)
             lines.call(scale.unplug)
             daemon.comes_to("ports.scale", "waiting")
@@ -183,7 +183,7 @@ def daemon() -> Iterator[Daemon]:
 )
 def test_garbage_on_the_control_socket_gets_an_error_and_does_no_harm(data: bytes, daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as control:
-        control.settimeout(15)
+        control.settimeout(30)
         control.connect(str(daemon.socket))
         control.sendall(data)
         assert control.makefile("rb").readline().startswith(b'{"ok":false,"error":"')

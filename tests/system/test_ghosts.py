@@ -29,7 +29,7 @@ def carrier(made: Wires) -> str:
 def client(made: Wires) -> socket.socket:
     """Somebody in the far host who is connected to our listener."""
     sock = made.far.tcp()
-    sock.settimeout(10)
+    sock.settimeout(30)
     sock.connect((GATEWAY, PORT))
     return sock
 
@@ -75,7 +75,7 @@ def test_without_a_carrier_a_link_is_dead_in_three_seconds_and_tried_again_when_
     made: Wires,
 ) -> None:
     with made.far.listener(FAR, CALLED) as far, Daemon(dials(), before=made.gateway.before) as daemon:
-        far.settimeout(10)
+        far.settimeout(30)
         with far.accept()[0]:
             daemon.comes_to("links.dials", "up")
             made.router.ip("link set gateway0 down")
@@ -93,7 +93,7 @@ def test_without_a_carrier_a_link_is_dead_in_three_seconds_and_tried_again_when_
 
 def test_a_carrier_that_comes_back_at_once_costs_nothing(made: Wires) -> None:
     with made.far.listener(FAR, CALLED) as far, Daemon(dials(), before=made.gateway.before) as daemon:
-        far.settimeout(10)
+        far.settimeout(30)
         with far.accept()[0] as peer:
             daemon.comes_to("links.dials", "up")
             made.router.ip("link set gateway0 down")

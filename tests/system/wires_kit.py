@@ -68,7 +68,7 @@ class Host:
 
     def __init__(self, inside: "Host | None" = None) -> None:
         self._asking, theirs = socket.socketpair()
-        self._asking.settimeout(10)
+        self._asking.settimeout(30)
         place = ["unshare", "-Urn"] if inside is None else [*inside.before[:-1], "unshare", "-n"]
         command = [*place, sys.executable, "-c", _HOST]
         with theirs:
@@ -90,7 +90,7 @@ class Host:
     def run(self, *command: str, text: str | None = None) -> str:
         """What it prints; AssertionError with its complaint when it fails. `text` is for its stdin."""
         done = subprocess.run(
-            [*self.before, *command], input=text, capture_output=True, text=True, timeout=20, check=False
+            [*self.before, *command], input=text, capture_output=True, text=True, timeout=30, check=False
         )
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
@@ -128,7 +128,7 @@ class Host:
         self._asking.close()
         assert self._process.stderr is not None
         self._process.stderr.close()
-        self._process.wait(10)
+        self._process.wait(30)
 
 
 def _port(address: str) -> int:
