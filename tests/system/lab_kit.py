@@ -146,8 +146,8 @@ class Lab:
             self.program.write(case)
 
     def _strike(self, death: Death, cases: list[Case]) -> float:
-        """When it had happened, wall time."""
-        ports = [case.port for case in cases]
+        """When it had happened, wall time; of what is known at once, when it began to happen."""
+        ports, began = [case.port for case in cases], time.time()
         match death:
             case Death.BOTH | Death.POWER:
                 self.wires.cut(ports)
@@ -159,6 +159,7 @@ class Lab:
                 self.wires.forget(flow for flow in self.wires.far.flows() if set(flow) & set(ports))
             case Death.ADDRESS:
                 self.wires.take_address()
+                return began
             case Death.CONNECT:
                 return self.begun
         return time.time()
