@@ -103,7 +103,8 @@ def free_port() -> int:
     """
     while True:
         port = SystemRandom().randrange(10_000, 32_768)
-        with suppress(OSError), socket.create_server(("", port)), socket.socket(type=socket.SOCK_DGRAM) as udp:
+        udp = socket.socket(type=socket.SOCK_DGRAM)
+        with suppress(OSError), udp, socket.create_server(("", port)):
             udp.bind(("", port))
             return port
 

@@ -34,9 +34,9 @@ async def test_whoever_asks_are_you_there_is_told_so(pty: Pty, free_port: int) -
 
 async def test_a_break_takes_its_place_among_the_bytes(pty: Pty, free_port: int) -> None:
     async with remote(pty, free_port, telnet=True), speaking(free_port) as one:
+        began = time.monotonic()
         one.writer.write(b"before\xff\xf3behind")
         assert await pty.hears(6) == b"before"
-        began = time.monotonic()
         assert await pty.hears(6) == b"behind"
         assert time.monotonic() - began > 0.1
 
