@@ -6,17 +6,17 @@ The marker `needs`, a pseudo terminal with a device at its far end, a free TCP p
 import asyncio
 import os
 import shutil
-import socket
 import termios
 import time
 import tty
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from random import SystemRandom
 
 import pytest
 from hypothesis import settings
+
+from gateway.demo import gatewayd
 
 settings.register_profile("gateway", deadline=None)  # a busy machine is not a failure
 settings.load_profile("gateway")
@@ -97,16 +97,7 @@ def pty() -> Iterator[Pty]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP and UDP port that nobody had a moment ago.
-
-    Below those that the kernel gives to whoever asks for any: none of our own sockets gets it meanwhile.
-    """
-    while True:
-        port = SystemRandom().randrange(10_000, 32_768)
-        udp = socket.socket(type=socket.SOCK_DGRAM)
-        with suppress(OSError), udp, socket.create_server(("", port)):
-            udp.bind(("", port))
-            return port
+    return gatewayd.free_port()
 
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]

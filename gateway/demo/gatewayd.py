@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, Self
 
 STOP_WITHIN = 8.0  # seconds; it promises 5
@@ -23,11 +25,16 @@ class GatewaydError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP and UDP port that nobody has at the moment.
+
+    Below those that the kernel gives to whoever asks for any: nobody gets it by chance meanwhile.
+    """
+    while True:
+        port = SystemRandom().randrange(10_000, 32_768)
+        udp = socket.socket(type=socket.SOCK_DGRAM)
+        with suppress(OSError), udp, socket.create_server(("", port)):
+            udp.bind(("", port))
+            return port
 
 
 class Gatewayd:
