@@ -12,7 +12,6 @@ from ..contracts import Request, Settings, Traced, Transactor, failed
 from ..errors import LineDown
 from ..flow import Fan
 from ..host.tty import Line
-from ..policy.silent import AFTER
 from ..settings import PortConfig
 from ..status import Life, PartStatus
 from ..values import Duration
@@ -130,7 +129,7 @@ class Client:
             foreign=tally.foreign,
             echo=tally.echo,
             exceptions=tally.exceptions,
-            units={unit: known.timeouts_in_a_row < AFTER for unit, known in tally.units.items() if unit},
+            units={unit: not known.silent for unit, known in tally.units.items() if unit},
         )
 
     def ask(self, request: Request, /) -> Future[bytes]:

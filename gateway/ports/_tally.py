@@ -33,9 +33,13 @@ class Unit:
     timeouts_in_a_row: int = 0
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))  # seconds
 
+    @property
+    def silent(self) -> bool:
+        return self.timeouts_in_a_row >= AFTER
+
     def status(self) -> UnitStatus:
         return {
-            "state": "silent" if self.timeouts_in_a_row >= AFTER else "ok",
+            "state": "silent" if self.silent else "ok",
             "requests": self.requests,
             "answers": self.answers,
             "timeouts": self.timeouts,

@@ -77,8 +77,8 @@ def link_is(box: Machine, name: str, state: str) -> bool:
 
 def kept(box: Machine, link: str) -> list[dict[str, Any]]:
     """What a link keeps, oldest first."""
-    box.sh(f"rm -f /root/kept; gatewayctl buffer export {link} /root/kept")
-    return list(map(json.loads, box.sh("cat /root/kept").splitlines()))
+    box.sh(f"rm -f /tmp/kept; gatewayctl buffer export {link} /tmp/kept")
+    return list(map(json.loads, box.sh("cat /tmp/kept").splitlines()))
 
 
 def numbers(records: list[dict[str, Any]]) -> list[int]:

@@ -71,7 +71,7 @@ def dials() -> str:
     return nowhere() + table("links.dials", **link, liveness=PATIENT, reconnect=again)
 
 
-def test_without_a_carrier_a_link_is_dead_in_three_seconds_and_tried_again_when_it_is_back(
+def test_without_a_carrier_a_link_is_dead_before_its_time_and_tried_again_when_it_is_back(
     made: Wires,
 ) -> None:
     with made.far.listener(FAR, CALLED) as far, Daemon(dials(), before=made.gateway.before) as daemon:
